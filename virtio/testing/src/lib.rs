@@ -1,0 +1,1 @@
+//! sel4cp-testing.
