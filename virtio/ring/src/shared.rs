@@ -1,0 +1,149 @@
+//! Pages of atomics that two protection domains share.
+//!
+//! A structure whose every field is an atomic may be mapped into two protection domains as it is: any bit pattern
+//! is a value, and a peer that writes at the wrong moment gives a wrong value and nothing worse. [`shared!`]
+//! declares such a structure and is the only way to implement [`Shared`]; it refuses a field that is not
+//! atomic, so the crates that use it need no unsafe code. Memory that is all zero is every structure's beginning.
+
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+
+/// A structure of atomics only.
+///
+/// # Safety
+/// Every byte belongs to an atomic or is padding, every bit pattern is valid, and nothing in it is a pointer.
+/// Implement it with [`shared!`](crate::shared!).
+pub unsafe trait Shared: Sync + 'static {}
+
+// SAFETY: an atomic integer, valid for any bits.
+unsafe impl Shared for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU16 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Shared for AtomicU64 {}
+// SAFETY: an array of what is shared has no other bytes.
+unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
+
+/// Declares structures of atomics in C layout and implements [`Shared`](shared::Shared) and `Default` (all zero)
+/// for them.
+///
+/// ```
+/// # use core::sync::atomic::AtomicU32;
+/// sel4cp_ring::shared! {
+///     /// A page with one word.
+///     pub struct State {
+///         /// Nonzero while something is going on.
+///         pub busy: AtomicU32,
+///     }
+/// }
+/// ```
+/// A field that is not atomic does not compile:
+/// ```compile_fail
+/// sel4cp_ring::shared! {
+///     /// Not all values of a `bool` are valid.
+///     pub struct State {
+///         /// Refused.
+///         pub busy: bool,
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! shared {
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty),* $(,)?
+    })*) => { $(
+        $(#[$meta])*
+        #[derive(Debug)]
+        #[repr(C)]
+        $vis struct $name {
+            $($(#[$field_meta])* $field_vis $field: $type,)*
+        }
+
+        // SAFETY: the function below compiles only if every field is `Shared`.
+        unsafe impl $crate::shared::Shared for $name {}
+
+        impl $name {
+            #[doc(hidden)]
+            #[allow(dead_code, reason = "its compilation is the check")]
+            const fn every_field_is_shared() {
+                const fn is_shared<T: $crate::shared::Shared>() {}
+                $(is_shared::<$type>();)*
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::shared::Zero::ZERO,)* }
+            }
+        }
+    )* };
+}
+
+/// The beginning of a shared structure.
+pub trait Zero {
+    /// All zero.
+    const ZERO: Self;
+}
+
+macro_rules! zero {
+    ($($type:ty),*) => { $(
+        impl Zero for $type {
+            const ZERO: Self = Self::new(0);
+        }
+    )* };
+}
+zero!(AtomicU8, AtomicU16, AtomicU32, AtomicU64);
+
+impl<T: Zero, const N: usize> Zero for [T; N] {
+    const ZERO: Self = [const { T::ZERO }; N];
+}
+
+shared! {
+    /// Between a VMM and the timer driver.
+    pub struct TimerPage {
+        /// When the VMM wants a notification, in ticks of CNTPCT; 0: never. The VMM stores it and then notifies
+        /// the driver; the driver notifies the VMM when it has passed, and does not change it.
+        pub deadline: AtomicU64,
+    }
+
+    /// Between the serial driver and the power driver.
+    pub struct SerialState {
+        /// Nonzero while output is waiting in the serial driver. It notifies when the word becomes 0.
+        pub pending: AtomicU32,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{SerialState, Shared, TimerPage};
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn structures_begin_with_zero() {
+        fn is_shared<T: Shared>(_: &T) {}
+        let (timer, serial) = (TimerPage::default(), SerialState::default());
+        is_shared(&timer);
+        is_shared(&serial);
+        assert_eq!(timer.deadline.load(Ordering::Relaxed), 0);
+        assert_eq!(serial.pending.load(Ordering::Relaxed), 0);
+    }
+
+    shared! {
+        /// Private to this test.
+        struct Nested {
+            words: [AtomicU32; 3],
+        }
+    }
+
+    #[test]
+    fn arrays_and_private_structures_work() {
+        let nested = Nested::default();
+        assert!(
+            nested
+                .words
+                .iter()
+                .all(|word| word.load(Ordering::Relaxed) == 0)
+        );
+    }
+}
