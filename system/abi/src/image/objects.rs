@@ -17,16 +17,23 @@ const MAX_PERIOD: u64 = 3_600_000_000;
 const MIN_BUDGET: u64 = 20;
 
 /// A set of small numbers for each domain.
-struct Ids([u64; MAX_PDS]);
+struct Ids {
+    taken: [u64; MAX_PDS],
+    domains: usize,
+}
 
 impl Ids {
-    const fn new() -> Self {
-        Self([0; MAX_PDS])
+    const fn new(domains: usize) -> Self {
+        Self {
+            taken: [0; MAX_PDS],
+            domains,
+        }
     }
 
     /// Takes `id` of `domain`; false when it is taken, above `last`, or there is no such domain.
     fn take(&mut self, domain: u32, id: u32, last: u32) -> bool {
-        let Some(taken) = self.0.get_mut(domain as usize) else {
+        let known = self.taken.get_mut(..self.domains);
+        let Some(taken) = known.and_then(|taken| taken.get_mut(domain as usize)) else {
             return false;
         };
         if id > last || *taken >> id & 1 != 0 {
@@ -86,7 +93,7 @@ impl Description<'_> {
         let fits = (1..=MAX_PDS).contains(&count);
         let reason = "expected 1 to 63 domains";
         require(fits, "domains", 0, reason, count as u64)?;
-        let mut children = Ids::new();
+        let mut children = Ids::new(self.domains.len());
         for (number, domain) in self.domains.iter().enumerate() {
             let check = |good, reason, found| require(good, "domains", number, reason, found);
             check(
@@ -181,7 +188,7 @@ impl Description<'_> {
 
     /// Interrupts and channels, which share the ids of a domain.
     pub(super) fn check_channels(&self) -> Result<(), Refused> {
-        let mut ids = Ids::new();
+        let mut ids = Ids::new(self.domains.len());
         let mut owned = [false; INTERRUPTS as usize];
         for (number, interrupt) in self.interrupts.iter().enumerate() {
             let check = |good, reason, found| require(good, "interrupts", number, reason, found);
@@ -244,7 +251,7 @@ impl Description<'_> {
     }
 
     pub(super) fn check_user_caps(&self) -> Result<(), Refused> {
-        let mut slots = Ids::new();
+        let mut slots = Ids::new(self.domains.len());
         for (number, cap) in self.user_caps.iter().enumerate() {
             let check = |good, reason, found| require(good, "user_caps", number, reason, found);
             check(

@@ -291,8 +291,8 @@ fn interrupts_channels_and_capabilities_must_be_unique_and_allowed() {
     refused("channels", "no such domain", |s| {
         s.channels[0].ends[0].domain = 2;
     });
-    refused("channels", "same domain", |s| s.channels[0].ends = [end(1, 1, 0), end(1, 2, 0)]);
-        s.channels[0].ends[0].domain = 1
+    refused("channels", "same domain", |s| {
+        s.channels[0].ends = [end(1, 1, 0), end(1, 2, 0)]
     });
     refused("channels", "higher priority", |s| {
         s.channels[0].ends[0].flags = End::PROTECTED;
