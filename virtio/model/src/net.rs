@@ -1,0 +1,191 @@
+//! Network device (§5.1).
+
+use bitflags::bitflags;
+use zerocopy::little_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Queue of buffers for received packets (§5.1.2).
+pub const RECEIVEQ: u16 = 0;
+/// Queue of packets to transmit (§5.1.2).
+pub const TRANSMITQ: u16 = 1;
+
+bitflags! {
+    /// Feature bits (§5.1.3).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Features: u64 {
+        /// The device handles packets with a partial checksum.
+        #[doc(alias = "VIRTIO_NET_F_CSUM")]
+        const CSUM = 1 << 0;
+        /// The driver handles packets with a partial checksum.
+        #[doc(alias = "VIRTIO_NET_F_GUEST_CSUM")]
+        const GUEST_CSUM = 1 << 1;
+        /// `mtu` is valid.
+        #[doc(alias = "VIRTIO_NET_F_MTU")]
+        const MTU = 1 << 3;
+        /// `mac` is valid.
+        #[doc(alias = "VIRTIO_NET_F_MAC")]
+        const MAC = 1 << 5;
+        /// The driver can receive TSOv4.
+        #[doc(alias = "VIRTIO_NET_F_GUEST_TSO4")]
+        const GUEST_TSO4 = 1 << 7;
+        /// The driver can receive TSOv6.
+        #[doc(alias = "VIRTIO_NET_F_GUEST_TSO6")]
+        const GUEST_TSO6 = 1 << 8;
+        /// The driver can receive TSO with ECN.
+        #[doc(alias = "VIRTIO_NET_F_GUEST_ECN")]
+        const GUEST_ECN = 1 << 9;
+        /// The driver can receive UFO.
+        #[doc(alias = "VIRTIO_NET_F_GUEST_UFO")]
+        const GUEST_UFO = 1 << 10;
+        /// The device can receive TSOv4.
+        #[doc(alias = "VIRTIO_NET_F_HOST_TSO4")]
+        const HOST_TSO4 = 1 << 11;
+        /// The device can receive TSOv6.
+        #[doc(alias = "VIRTIO_NET_F_HOST_TSO6")]
+        const HOST_TSO6 = 1 << 12;
+        /// The device can receive TSO with ECN.
+        #[doc(alias = "VIRTIO_NET_F_HOST_ECN")]
+        const HOST_ECN = 1 << 13;
+        /// The device can receive UFO.
+        #[doc(alias = "VIRTIO_NET_F_HOST_UFO")]
+        const HOST_UFO = 1 << 14;
+        /// The driver can merge receive buffers.
+        #[doc(alias = "VIRTIO_NET_F_MRG_RXBUF")]
+        const MRG_RXBUF = 1 << 15;
+        /// `status` is valid.
+        #[doc(alias = "VIRTIO_NET_F_STATUS")]
+        const STATUS = 1 << 16;
+        /// There is a control queue.
+        #[doc(alias = "VIRTIO_NET_F_CTRL_VQ")]
+        const CTRL_VQ = 1 << 17;
+        /// Several pairs of queues.
+        #[doc(alias = "VIRTIO_NET_F_MQ")]
+        const MQ = 1 << 22;
+    }
+}
+
+/// `status`: the link is up (§5.1.4).
+#[doc(alias = "VIRTIO_NET_S_LINK_UP")]
+pub const STATUS_LINK_UP: u16 = 1;
+/// Smallest MTU that a device may offer (§5.1.4.1).
+pub const MIN_MTU: u16 = 68;
+/// Bytes of an Ethernet header.
+pub const ETHERNET_HEADER: u32 = 14;
+/// Bytes of the 802.1Q tag that a frame may carry besides.
+pub const VLAN_TAG: u32 = 4;
+
+/// Configuration space up to `mtu` (§5.1.4).
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+#[doc(alias = "virtio_net_config")]
+pub struct Config {
+    /// MAC address, with MAC.
+    pub mac: [u8; 6],
+    /// Link status, with STATUS.
+    pub status: U16,
+    /// Largest number of queue pairs, with MQ.
+    pub max_virtqueue_pairs: U16,
+    /// Largest payload of a frame in bytes, with MTU.
+    pub mtu: U16,
+}
+
+/// What precedes each packet with VERSION_1 (§5.1.6).
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+#[doc(alias = "virtio_net_hdr")]
+pub struct Header {
+    /// NEEDS_CSUM 1, DATA_VALID 2, RSC_INFO 4.
+    pub flags: u8,
+    /// 0: not a segmented packet.
+    pub gso_type: u8,
+    /// Bytes of headers that each segment repeats.
+    pub hdr_len: U16,
+    /// Bytes of payload of each segment.
+    pub gso_size: U16,
+    /// Where the checksum starts.
+    pub csum_start: U16,
+    /// Where it goes, from there.
+    pub csum_offset: U16,
+    /// Buffers that a received packet fills, with MRG_RXBUF (else 1 with VERSION_1).
+    pub num_buffers: U16,
+}
+
+impl Header {
+    /// Bytes.
+    pub const SIZE: u32 = 12;
+    /// Bytes before `num_buffers`: the whole header of a legacy device without MRG_RXBUF.
+    pub const LEGACY_SIZE: u32 = 10;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::offset_of;
+    use virtio_bindings::virtio_net as c;
+
+    #[test]
+    fn s5_1_values_are_those_of_virtio_bindings() {
+        for (ours, bit) in [
+            (Features::CSUM, c::VIRTIO_NET_F_CSUM),
+            (Features::GUEST_CSUM, c::VIRTIO_NET_F_GUEST_CSUM),
+            (Features::MTU, c::VIRTIO_NET_F_MTU),
+            (Features::MAC, c::VIRTIO_NET_F_MAC),
+            (Features::GUEST_TSO4, c::VIRTIO_NET_F_GUEST_TSO4),
+            (Features::GUEST_TSO6, c::VIRTIO_NET_F_GUEST_TSO6),
+            (Features::GUEST_ECN, c::VIRTIO_NET_F_GUEST_ECN),
+            (Features::GUEST_UFO, c::VIRTIO_NET_F_GUEST_UFO),
+            (Features::HOST_TSO4, c::VIRTIO_NET_F_HOST_TSO4),
+            (Features::HOST_TSO6, c::VIRTIO_NET_F_HOST_TSO6),
+            (Features::HOST_ECN, c::VIRTIO_NET_F_HOST_ECN),
+            (Features::HOST_UFO, c::VIRTIO_NET_F_HOST_UFO),
+            (Features::MRG_RXBUF, c::VIRTIO_NET_F_MRG_RXBUF),
+            (Features::STATUS, c::VIRTIO_NET_F_STATUS),
+            (Features::CTRL_VQ, c::VIRTIO_NET_F_CTRL_VQ),
+            (Features::MQ, c::VIRTIO_NET_F_MQ),
+        ] {
+            assert_eq!(ours.bits(), 1 << bit, "{ours:?}");
+        }
+        assert_eq!(u32::from(STATUS_LINK_UP), c::VIRTIO_NET_S_LINK_UP);
+        assert_eq!(
+            size_of::<Header>(),
+            size_of::<c::virtio_net_hdr_mrg_rxbuf>()
+        );
+        assert_eq!(Header::LEGACY_SIZE as usize, size_of::<c::virtio_net_hdr>());
+        assert_eq!(
+            offset_of!(Header, num_buffers),
+            offset_of!(c::virtio_net_hdr_mrg_rxbuf, num_buffers)
+        );
+        assert_eq!(
+            offset_of!(Config, mtu),
+            offset_of!(c::virtio_net_config, mtu)
+        );
+        assert_eq!(
+            offset_of!(Config, status),
+            offset_of!(c::virtio_net_config, status)
+        );
+    }
+}
