@@ -1,0 +1,150 @@
+//! Copies between guest memory and ours, as fast as a racing guest allows.
+//!
+//! The guest may write the same bytes at the same time. A plain copy (`memcpy`) would then be a
+//! data race, and the compiler could assume that there is none and read a byte twice. Here every
+//! access to guest memory is a relaxed atomic one: a race with it is no data race, each byte is
+//! read or written once, and on every 64-bit machine it costs what a plain access costs. The body
+//! of a copy moves aligned 64-bit words, its ends move bytes.
+//!
+//! The accesses differ in size from those that the guest makes. That matters for what Rust's model
+//! says about *threads of one program*, and the guest is none: for the machine, mixed sizes yield
+//! some mixture of old and new bytes, which is all that we rely on.
+
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+const WORD: usize = size_of::<u64>();
+
+/// One byte of guest memory.
+///
+/// # Safety
+/// `at` must be valid for reads and writes for as long as the result is used, and must be accessed
+/// by nothing in this program but atomics.
+unsafe fn byte<'a>(at: *mut u8) -> &'a AtomicU8 {
+    // SAFETY: valid and only accessed atomically, as the caller promised; a byte is aligned.
+    unsafe { AtomicU8::from_ptr(at) }
+}
+
+/// Eight bytes of guest memory.
+///
+/// # Safety
+/// As for [`byte`], for eight bytes, and `at` must be a multiple of eight.
+unsafe fn word<'a>(at: *mut u8) -> &'a AtomicU64 {
+    // SAFETY: valid, aligned and only accessed atomically, as the caller promised.
+    unsafe { AtomicU64::from_ptr(at.cast::<u64>()) }
+}
+
+/// How many bytes to go from `at` to the next multiple of a word, at most `len`.
+fn lead(at: *const u8, len: usize) -> usize {
+    (at.addr().wrapping_neg() & (WORD - 1)).min(len)
+}
+
+/// Copies guest memory at `from` into `to`.
+///
+/// # Safety
+/// `from` must be valid for `to.len()` bytes, which nothing in this program accesses other than by
+/// atomics.
+#[inline]
+pub(crate) unsafe fn copy_out(from: *mut u8, to: &mut [u8]) {
+    let (head, rest) = to.split_at_mut(lead(from, to.len()));
+    let mut at = from;
+    for slot in head {
+        // SAFETY: one of the bytes that the caller promised.
+        *slot = unsafe { byte(at) }.load(Ordering::Relaxed);
+        at = at.wrapping_add(1);
+    }
+    // From here on `at` is aligned. Where our side is too, words can be stored whole; a target
+    // that must not access unaligned words would otherwise take eight stores for each.
+    // SAFETY: any bytes are valid `u64`s and the other way round.
+    let (none, words, _) = unsafe { rest.align_to_mut::<u64>() };
+    let tail = if none.is_empty() {
+        let bytes = words.len() * WORD;
+        for slot in words {
+            // SAFETY: eight of the bytes that the caller promised, aligned since the lead.
+            *slot = unsafe { word(at) }.load(Ordering::Relaxed);
+            at = at.wrapping_add(WORD);
+        }
+        rest.get_mut(bytes..).unwrap_or_default()
+    } else {
+        let mut chunks = rest.chunks_exact_mut(WORD);
+        for chunk in &mut chunks {
+            // SAFETY: eight of the bytes that the caller promised, aligned since the lead.
+            let value = unsafe { word(at) }.load(Ordering::Relaxed);
+            chunk.copy_from_slice(&value.to_ne_bytes());
+            at = at.wrapping_add(WORD);
+        }
+        chunks.into_remainder()
+    };
+    for slot in tail {
+        // SAFETY: one of the bytes that the caller promised.
+        *slot = unsafe { byte(at) }.load(Ordering::Relaxed);
+        at = at.wrapping_add(1);
+    }
+}
+
+/// Copies `from` to guest memory at `to`.
+///
+/// # Safety
+/// `to` must be valid for `from.len()` bytes, which nothing in this program accesses other than by
+/// atomics.
+#[inline]
+pub(crate) unsafe fn copy_in(from: &[u8], to: *mut u8) {
+    let (head, rest) = from.split_at(lead(to, from.len()));
+    let mut at = to;
+    for value in head {
+        // SAFETY: one of the bytes that the caller promised.
+        unsafe { byte(at) }.store(*value, Ordering::Relaxed);
+        at = at.wrapping_add(1);
+    }
+    // SAFETY: any bytes are valid `u64`s. The same two cases as in `copy_out`.
+    let (none, words, _) = unsafe { rest.align_to::<u64>() };
+    let tail = if none.is_empty() {
+        for value in words {
+            // SAFETY: eight of the bytes that the caller promised, aligned since the lead.
+            unsafe { word(at) }.store(*value, Ordering::Relaxed);
+            at = at.wrapping_add(WORD);
+        }
+        rest.get(words.len() * WORD..).unwrap_or_default()
+    } else {
+        let mut chunks = rest.chunks_exact(WORD);
+        for chunk in &mut chunks {
+            let mut value = [0; WORD];
+            value.copy_from_slice(chunk);
+            // SAFETY: eight of the bytes that the caller promised, aligned since the lead.
+            unsafe { word(at) }.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+            at = at.wrapping_add(WORD);
+        }
+        chunks.remainder()
+    };
+    for value in tail {
+        // SAFETY: one of the bytes that the caller promised.
+        unsafe { byte(at) }.store(*value, Ordering::Relaxed);
+        at = at.wrapping_add(1);
+    }
+}
+
+/// Sets `len` bytes of guest memory at `to` to `value`.
+///
+/// # Safety
+/// `to` must be valid for `len` bytes, which nothing in this program accesses other than by
+/// atomics.
+pub(crate) unsafe fn fill(to: *mut u8, len: usize, value: u8) {
+    let head = lead(to, len);
+    let words = (len - head) / WORD;
+    let tail = len - head - words * WORD;
+    let mut at = to;
+    for _ in 0..head {
+        // SAFETY: one of the bytes that the caller promised.
+        unsafe { byte(at) }.store(value, Ordering::Relaxed);
+        at = at.wrapping_add(1);
+    }
+    for _ in 0..words {
+        // SAFETY: eight of the bytes that the caller promised, aligned since the lead.
+        unsafe { word(at) }.store(u64::from_ne_bytes([value; WORD]), Ordering::Relaxed);
+        at = at.wrapping_add(WORD);
+    }
+    for _ in 0..tail {
+        // SAFETY: one of the bytes that the caller promised.
+        unsafe { byte(at) }.store(value, Ordering::Relaxed);
+        at = at.wrapping_add(1);
+    }
+}
