@@ -25,4 +25,4 @@ mod ram;
 
 pub use address::{GuestAddress, GuestRange, Span};
 pub use pod::{Le16, Le32, Le64, Pod};
-pub use ram::{BadRam, GuestRam, OutsideRam, Word, WordSize};
+pub use ram::{BadRam, GuestRam, OutsideRam, Word, WordSize, Words};

@@ -115,7 +115,7 @@ impl GuestRam {
             core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>())
         };
         // SAFETY: `pointer` proves the span to be inside this RAM, and it has enough bytes.
-        unsafe { copy::copy_out(self.pointer(span), bytes) };
+        unsafe { copy::copy_object(self.pointer(span), bytes) };
         // SAFETY: `T` is `FromBytes`, so any bytes are a value.
         Some(unsafe { value.assume_init() })
     }
@@ -169,8 +169,20 @@ impl GuestRam {
         let place = span.slice(at, W::SIZE)?;
         let aligned = self.address_of(place).is_aligned_to(u64::from(W::SIZE));
         aligned.then_some(Word {
-            place,
+            offset: place.offset(),
             size: PhantomData,
+        })
+    }
+
+    /// `count` words from `at` bytes into the span, for atomic access to each. `None` if they are
+    /// not wholly inside or not aligned, or if `count` is not a power of two.
+    #[must_use]
+    pub fn words<W: WordSize>(&self, span: Span, at: u32, count: u32) -> Option<Words<W>> {
+        let first = self.word::<W>(span, at)?;
+        span.slice(at, count.checked_mul(W::SIZE)?)?;
+        count.is_power_of_two().then(|| Words {
+            first,
+            mask: count - 1,
         })
     }
 
@@ -179,7 +191,7 @@ impl GuestRam {
     #[must_use]
     pub fn load<W: WordSize>(&self, word: Word<W>) -> W {
         // SAFETY: `pointer` proves the word to be inside this RAM, `word` that it is aligned.
-        unsafe { W::load(self.pointer(word.place), Ordering::Relaxed) }
+        unsafe { W::load(self.pointer(word.span()), Ordering::Relaxed) }
     }
 
     /// Loads a word before all later accesses: what the guest wrote before it stored this value is
@@ -188,21 +200,21 @@ impl GuestRam {
     #[must_use]
     pub fn load_acquire<W: WordSize>(&self, word: Word<W>) -> W {
         // SAFETY: `pointer` proves the word to be inside this RAM, `word` that it is aligned.
-        unsafe { W::load(self.pointer(word.place), Ordering::Acquire) }
+        unsafe { W::load(self.pointer(word.span()), Ordering::Acquire) }
     }
 
     /// Stores a word, with no order relative to other accesses.
     #[inline]
     pub fn store<W: WordSize>(&self, word: Word<W>, value: W) {
         // SAFETY: `pointer` proves the word to be inside this RAM, `word` that it is aligned.
-        unsafe { W::store(self.pointer(word.place), value, Ordering::Relaxed) }
+        unsafe { W::store(self.pointer(word.span()), value, Ordering::Relaxed) }
     }
 
     /// Stores a word after all earlier accesses: a guest that sees this value sees them too.
     #[inline]
     pub fn store_release<W: WordSize>(&self, word: Word<W>, value: W) {
         // SAFETY: `pointer` proves the word to be inside this RAM, `word` that it is aligned.
-        unsafe { W::store(self.pointer(word.place), value, Ordering::Release) }
+        unsafe { W::store(self.pointer(word.span()), value, Ordering::Release) }
     }
 
     /// Where we have the span mapped: valid for all of its bytes.
@@ -241,8 +253,15 @@ impl fmt::Debug for GuestRam {
 
 /// The place of a naturally aligned word inside a RAM, proven.
 pub struct Word<W> {
-    place: Span,
+    offset: u64,
     size: PhantomData<W>,
+}
+
+impl<W: WordSize> Word<W> {
+    #[inline]
+    const fn span(self) -> Span {
+        Span::proven(self.offset, W::SIZE)
+    }
 }
 
 impl<W> Clone for Word<W> {
@@ -255,7 +274,29 @@ impl<W> Copy for Word<W> {}
 
 impl<W> fmt::Debug for Word<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.fmt(f)
+        write!(f, "RAM + {:#x}", self.offset)
+    }
+}
+
+/// A ring of naturally aligned words inside a RAM, proven; their number is a power of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<W> {
+    first: Word<W>,
+    mask: u32,
+}
+
+impl<W: WordSize> Words<W> {
+    /// The word with this index, which counts modulo the number of words: that is how the indices
+    /// of virtIO's rings count, and so there is no index that fails.
+    #[inline]
+    #[must_use]
+    pub fn at(self, index: u32) -> Word<W> {
+        let bytes = u64::from(index & self.mask) * u64::from(W::SIZE);
+        // Inside the span that `GuestRam::words` was given.
+        Word {
+            offset: self.first.offset.wrapping_add(bytes),
+            size: PhantomData,
+        }
     }
 }
 
