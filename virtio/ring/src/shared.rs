@@ -72,9 +72,13 @@ macro_rules! shared {
             }
         }
 
+        impl $crate::shared::Zero for $name {
+            const ZERO: Self = Self { $($field: $crate::shared::Zero::ZERO,)* };
+        }
+
         impl Default for $name {
             fn default() -> Self {
-                Self { $($field: $crate::shared::Zero::ZERO,)* }
+                $crate::shared::Zero::ZERO
             }
         }
     )* };
