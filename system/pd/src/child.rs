@@ -1,0 +1,201 @@
+//! Children of the protection domain: other PDs, and the vCPUs of its guest.
+
+use crate::message::{get_mr, invoke, set_mr};
+use crate::state::with;
+use crate::{Error, MessageInfo, VcpuRegister, sys};
+use core::fmt;
+use sel4cp_abi::{slot, vcpu::CONTEXT_WORDS};
+
+/// A child PD or a vCPU, as a fault names it (they share one id space).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Child(u8);
+
+/// A vCPU of the PD's virtual machine: its thread and its system registers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vcpu(u8);
+
+impl Child {
+    /// The child with this id (the system file's `id`, 0 to 61).
+    pub const fn new(id: u8) -> Self {
+        Self(id)
+    }
+
+    /// Its id.
+    pub const fn id(self) -> u8 {
+        self.0
+    }
+
+    /// The child as a vCPU, for PDs whose children are vCPUs.
+    pub const fn vcpu(self) -> Vcpu {
+        Vcpu(self.0)
+    }
+
+    /// Starts the PD again from the beginning. Programs of this runtime then find their data as it was when
+    /// the system booted.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such child.
+    pub fn restart(self) -> Result<(), Error> {
+        write_registers(self.tcb(), true, &[crate::ENTRY])
+    }
+
+    /// Stops the PD.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such child.
+    pub fn suspend(self) -> Result<(), Error> {
+        suspend(self.tcb())
+    }
+
+    /// Lets a stopped PD go on; one that waits for the answer to a fault tries again.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such child.
+    pub fn resume(self) -> Result<(), Error> {
+        resume(self.tcb())
+    }
+
+    fn tcb(self) -> u64 {
+        slot::CHILD_TCB + u64::from(self.0)
+    }
+}
+
+impl Vcpu {
+    /// The vCPU with this id (the system file's `id`).
+    pub const fn new(id: u8) -> Self {
+        Self(id)
+    }
+
+    /// Its id.
+    pub const fn id(self) -> u8 {
+        self.0
+    }
+
+    /// Reads the first general registers, at most 36, in the order of [`sel4cp_abi::vcpu::context_word`].
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU.
+    pub fn read_regs(self, words: &mut [u64]) -> Result<(), Error> {
+        let count = words.len().min(CONTEXT_WORDS);
+        let label = with(|state| state.labels.get().tcb_read_registers);
+        invoke(self.tcb(), label, &[0, count as u64])?;
+        for (index, word) in words.iter_mut().take(count).enumerate() {
+            *word = get_mr(index);
+        }
+        Ok(())
+    }
+
+    /// Writes the first general registers, at most 36 in the order of [`sel4cp_abi::vcpu::context_word`], and
+    /// lets the vCPU run if `resume`. A fault that it waits for the answer of is thereby answered.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU.
+    pub fn write_regs(self, resume: bool, words: &[u64]) -> Result<(), Error> {
+        write_registers(self.tcb(), resume, words)
+    }
+
+    /// Lets the vCPU run from where it is.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU.
+    pub fn resume(self) -> Result<(), Error> {
+        resume(self.tcb())
+    }
+
+    /// Stops the vCPU.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU.
+    pub fn suspend(self) -> Result<(), Error> {
+        suspend(self.tcb())
+    }
+
+    /// Reads a system register.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU.
+    pub fn read_register(self, register: VcpuRegister) -> Result<u64, Error> {
+        let label = with(|state| state.labels.get().arm_vcpu_read_regs);
+        invoke(self.object(), label, &[register as u64])?;
+        Ok(get_mr(0))
+    }
+
+    /// Writes a system register.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU or no such register.
+    pub fn write_register(self, register: VcpuRegister, value: u64) -> Result<(), Error> {
+        let label = with(|state| state.labels.get().arm_vcpu_write_regs);
+        invoke(self.object(), label, &[register as u64, value])
+    }
+
+    /// Puts interrupt `virq` (0 to 1023) with `priority` (0 to 31, lower is more urgent) and `group` (0 or 1)
+    /// into list register `list_register`, pending. A pending one that is there already is lost.
+    ///
+    /// # Errors
+    /// [`Error::DeleteFirst`] if what is in the list register is active, [`Error::RangeError`] if there is no
+    /// such list register or an argument is out of its range.
+    pub fn inject_irq(
+        self,
+        virq: u16,
+        priority: u8,
+        group: u8,
+        list_register: u8,
+    ) -> Result<(), Error> {
+        let label = with(|state| state.labels.get().arm_vcpu_inject_irq);
+        let word = u64::from(virq)
+            | u64::from(priority) << 16
+            | u64::from(group) << 24
+            | u64::from(list_register) << 32;
+        invoke(self.object(), label, &[word])
+    }
+
+    /// Lets the kernel pass the next virtual private interrupt `irq` (27: the virtual timer's).
+    ///
+    /// # Errors
+    /// The kernel's, if `irq` is not one that it passes.
+    pub fn ack_vppi(self, irq: u64) -> Result<(), Error> {
+        let label = with(|state| state.labels.get().arm_vcpu_ack_vppi);
+        invoke(self.object(), label, &[irq])
+    }
+
+    fn tcb(self) -> u64 {
+        slot::VCPU_TCB + u64::from(self.0)
+    }
+
+    fn object(self) -> u64 {
+        slot::VCPU + u64::from(self.0)
+    }
+}
+
+fn write_registers(tcb: u64, resume: bool, words: &[u64]) -> Result<(), Error> {
+    let label = with(|state| state.labels.get().tcb_write_registers);
+    let count = words.len().min(CONTEXT_WORDS);
+    set_mr(0, u64::from(resume));
+    set_mr(1, count as u64);
+    for (index, word) in words.iter().take(count).enumerate() {
+        set_mr(index + 2, *word);
+    }
+    let answer = sys::call(tcb, MessageInfo::new(label.into(), count + 2));
+    Error::from_label(answer.label()).map_or(Ok(()), Err)
+}
+
+fn suspend(tcb: u64) -> Result<(), Error> {
+    invoke(tcb, with(|state| state.labels.get().tcb_suspend), &[])
+}
+
+fn resume(tcb: u64) -> Result<(), Error> {
+    invoke(tcb, with(|state| state.labels.get().tcb_resume), &[])
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "child {}", self.0)
+    }
+}
+
+impl fmt::Debug for Vcpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vCPU {}", self.0)
+    }
+}
