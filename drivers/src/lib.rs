@@ -1,1 +1,8 @@
-//! sel4cp-drivers.
+//! Native drivers, one protection domain each.
+//!
+//! (serial, timer and power: written by helper P right now.)
+#![cfg_attr(target_os = "none", no_std)]
+
+pub mod power;
+pub mod serial;
+pub mod timer;

@@ -1,0 +1,1 @@
+//! Powers the machine off when every guest is done.

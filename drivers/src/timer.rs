@@ -1,0 +1,1 @@
+//! Wakes VMMs whose guests sleep: deadlines on the physical timer.
