@@ -16,13 +16,17 @@
 //!
 //! A RAM may start at any guest-physical address. No arithmetic on claims can overflow, and no
 //! claim can reach a panic. No heap, no operating system.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
 
 mod address;
 mod copy;
+#[cfg(any(test, feature = "host"))]
+mod host;
 mod pod;
 mod ram;
 
 pub use address::{GuestAddress, GuestRange, Span};
+#[cfg(any(test, feature = "host"))]
+pub use host::HostRam;
 pub use pod::{Le16, Le32, Le64, Pod};
 pub use ram::{BadRam, GuestRam, OutsideRam, Word, WordSize, Words};

@@ -163,13 +163,15 @@ impl GuestFault {
     #[must_use]
     pub const fn paragraph(&self) -> &'static str {
         match self {
-            Self::Size { .. } | Self::AreaMisaligned { .. } | Self::AreasOverlap { .. } => "2.7",
-            Self::AreaOutside { .. } | Self::HeadInFlight { .. } => "2.7.1",
+            Self::Size { .. } | Self::AreaOutside { .. } | Self::AreasOverlap { .. } => "2.7",
+            Self::AreaMisaligned { .. } => "2.7.1",
+            Self::HeadInFlight { .. } => "2.7.13.1",
             Self::AvailableJump { .. } => "2.7.6.1",
             Self::HeadOutOfRange { .. } => "2.7.6",
             Self::NextOutOfRange { .. } | Self::BufferOutside { .. } => "2.7.5",
             Self::ChainLoops { .. } | Self::ChainTooLarge { .. } => "2.7.5.2",
-            Self::ChainTooLong { .. } | Self::ReadableAfterWritable { .. } => "2.7.4.2",
+            Self::ChainTooLong { .. } => "2.7.4.1",
+            Self::ReadableAfterWritable { .. } => "2.7.4.2",
             Self::IndirectNotNegotiated { .. }
             | Self::IndirectNested { .. }
             | Self::IndirectWithNext { .. } => "2.7.5.3.1",
