@@ -10,7 +10,11 @@ static REPORTING: AtomicBool = AtomicBool::new(false);
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     if !REPORTING.swap(true, Relaxed) {
-        crate::log::last_line(format_args!("{info}"));
+        let message = info.message();
+        match info.location() {
+            Some(place) => crate::log::last_line(format_args!("panic at {place}: {message}")),
+            None => crate::log::last_line(format_args!("panic: {message}")),
+        }
     }
     stop()
 }

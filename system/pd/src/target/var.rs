@@ -2,7 +2,6 @@
 //!
 //! Their names and sizes are the interface. They are atomics so that the compiler reads what the tool has put
 //! there, and they lie in `.data` because only what is in the file can be patched.
-#![expect(non_upper_case_globals, reason = "the tool looks for these names")]
 
 use core::sync::atomic::{AtomicU8, AtomicU64};
 use sel4cp_abi::slot::NAME_LENGTH;
