@@ -3,11 +3,20 @@
 //! [`System::load`] reads and checks the file. [`generate`] writes the `.system` file, each PD's configuration
 //! and the guests' device trees into a folder, and returns QEMU's device arguments and a picture of the system.
 
+mod board;
+mod dts;
 mod error;
+mod files;
+mod kernel;
+mod limits;
 mod model;
+mod parse;
+mod placement;
+mod reader;
+mod text;
 
 pub use error::{Error, Mistake, Result};
-pub use model::{Block, Console, Guest, Net, Source, System};
+pub use model::{Block, Console, Forward, Guest, Net, Source, System};
 
 use sel4cp_abi::label::Labels;
 use std::path::{Path, PathBuf};

@@ -1,15 +1,15 @@
 //! A checked system: what the rest of the tool works on.
 
-use super::{Error, Result};
+use super::board::Board;
 use std::path::{Path, PathBuf};
 
 /// A system: its machine and its guests.
 #[derive(Clone, Debug)]
 pub struct System {
-    path: PathBuf,
-    name: String,
-    board: String,
-    guests: Vec<Guest>,
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) board: Board,
+    pub(super) guests: Vec<Guest>,
 }
 
 /// Where a guest's kernel, initial RAM disk or root disk comes from.
@@ -19,7 +19,7 @@ pub enum Source {
     Debian,
     /// `"none"`: the guest has none.
     None,
-    /// A file; a relative path is relative to the system file's folder.
+    /// A file; a relative path in the system file starts in the system file's folder, this one does not.
     File(PathBuf),
 }
 
@@ -36,7 +36,7 @@ pub struct Guest {
     pub kernel: Source,
     /// Its initial RAM disk.
     pub initrd: Source,
-    /// The contents of its first disk.
+    /// The contents of its disk; [`Source::None`] if and only if it has no disk.
     pub root: Source,
     /// The kernel's command line.
     pub command_line: String,
@@ -48,6 +48,18 @@ pub struct Guest {
     pub block: Option<Block>,
     /// Its network device.
     pub net: Option<Net>,
+    /// Where the system file says so.
+    pub(super) lines: Lines,
+}
+
+/// The lines that a mistake in a guest's files is reported at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lines {
+    pub(super) vm: usize,
+    pub(super) kernel: usize,
+    pub(super) initrd: usize,
+    pub(super) root: usize,
+    pub(super) memory: usize,
 }
 
 /// A guest's console.
@@ -60,12 +72,14 @@ pub struct Console {
 }
 
 /// A guest's disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The guest must not write.
     pub read_only: bool,
     /// The serial number that the guest sees, at most 20 bytes.
     pub serial: String,
+    /// QEMU's cache mode for the disk's file.
+    pub cache: String,
 }
 
 /// A guest's network device.
@@ -75,22 +89,22 @@ pub struct Net {
     pub mac: [u8; 6],
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
-    /// QEMU's port forwarding rules, such as `tcp:127.0.0.1:2222-:22`.
-    pub forward: Vec<String>,
+    /// Ports of the host's loopback address that lead to the guest.
+    pub forward: Vec<Forward>,
+}
+
+/// A port of the host's loopback address that leads to a guest's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// UDP, else TCP.
+    pub udp: bool,
+    /// The host's port.
+    pub host: u16,
+    /// The guest's port.
+    pub guest: u16,
 }
 
 impl System {
-    /// Reads and checks the system file at `path`.
-    ///
-    /// # Errors
-    /// Every mistake that was found, with file and line.
-    pub fn load(path: &Path) -> Result<Self> {
-        Err(Error::message(format!(
-            "cannot read {}: not written yet",
-            path.display()
-        )))
-    }
-
     /// The system file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -103,7 +117,7 @@ impl System {
 
     /// The board's name, as the SDK spells it.
     pub fn board(&self) -> &str {
-        &self.board
+        self.board.name
     }
 
     /// The guests, in the file's order.

@@ -1,0 +1,474 @@
+//! From a `system/*.toml` file to a [`System`]: each section with its keys, their defaults and their limits.
+
+use super::board::Board;
+use super::error::{Error, Result};
+use super::model::{Block, Console, Forward, Guest, Lines, Net, Source, System};
+use super::reader::{Reader, Section};
+use super::text::{list, nearest, parse_mac, parse_size, size};
+use super::{files, limits};
+use sel4cp_abi::image::LARGE_PAGE;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// Least RAM of a guest.
+const MIN_MEMORY: u64 = 32 << 20;
+/// RAM of a guest that does not say.
+const DEFAULT_MEMORY: u64 = 256 << 20;
+/// The command line of a guest that does not say. Without `nokaslr` and `kpti=off`, system calls are several times
+/// dearer under emulation when the device tree of the machine that it is compared with has a kaslr-seed.
+const DEFAULT_COMMAND_LINE: &str = "console=hvc0 nokaslr kpti=off";
+/// Longest command line (Linux' COMMAND_LINE_SIZE on arm64, with its NUL).
+const MAX_COMMAND_LINE: usize = 2047;
+/// Longest name of a guest, so that `NAME.net_driver` fits a name of the configuration.
+const MAX_NAME: usize = 20;
+/// Longest serial number of a disk (virtIO 1.2 §5.2.6.1).
+const MAX_SERIAL: usize = 20;
+/// QEMU's cache modes of a disk's file.
+const CACHE_MODES: [&str; 5] = ["writeback", "none", "writethrough", "directsync", "unsafe"];
+
+impl System {
+    /// Reads and checks the system file at `path`.
+    ///
+    /// # Errors
+    /// Every mistake that was found, with file and line.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
+        let reader = Reader::new(path, &text);
+        let document = match DeTable::parse(&text) {
+            Ok(document) => document,
+            Err(error) => {
+                let line = error.span().map(|span| reader.line(span.start));
+                let found = error.message().lines().collect::<Vec<_>>().join(", ");
+                reader.mistake(
+                    line,
+                    format!("what is not TOML ({found})"),
+                    "`key = value` or `[section]`",
+                    "the line in that form",
+                );
+                return Err(Error::Mistakes(reader.into_mistakes()));
+            }
+        };
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let root = reader.root(&document);
+        let board = board(&root);
+        let guests = guests(&reader, &root, folder);
+        if let (Some(board), Some(guests)) = (&board, &guests) {
+            limits::check(&reader, board, &root, guests);
+            for guest in guests {
+                reader.add(files::check_named(path, guest, board));
+            }
+        }
+        let mistakes = reader.into_mistakes();
+        match (board, guests) {
+            (Some(board), Some(guests)) if mistakes.is_empty() => Ok(Self {
+                path: path.to_owned(),
+                name: name.into_owned(),
+                board,
+                guests,
+            }),
+            _ => Err(Error::Mistakes(mistakes)),
+        }
+    }
+}
+
+fn board(root: &Section<'_>) -> Option<Board> {
+    root.only(&["board", "vm"]);
+    let known = Board::NAMES;
+    let example = format!("board = \"{}\"", known.first().copied().unwrap_or_default());
+    let Some(name) = root.text("board", &example) else {
+        root.missing("board", &format!("the machine: {}", list(known)), &example);
+        return None;
+    };
+    let board = Board::find(&name.value);
+    if let Some(Err(error)) = &board {
+        root.mistake(
+            name.line,
+            error,
+            "a file that describes the board",
+            "a node like the other boards'",
+        );
+    }
+    if board.is_none() {
+        let near = nearest(&name.value, known).or(known.first().copied());
+        root.mistake(
+            name.line,
+            format!("the board \"{}\"", name.value),
+            list(known),
+            format!("`board = \"{}\"`", near.unwrap_or_default()),
+        );
+    }
+    board?.ok()
+}
+
+/// The guests; `None` when one is so wrong that it cannot be compared with the others.
+fn guests(reader: &Reader<'_>, root: &Section<'_>, folder: &Path) -> Option<Vec<Guest>> {
+    let sections = root.sections("vm", "[[vm]]");
+    if sections.is_empty() && !root.has("vm") {
+        reader.mistake(
+            None,
+            "no [[vm]]",
+            "at least one guest",
+            "`[[vm]]` and under it `name = \"linux\"`",
+        );
+    }
+    let guests: Vec<Option<Guest>> = (sections.iter().enumerate())
+        .map(|(index, section)| guest(section, index, folder))
+        .collect();
+    guests.into_iter().collect()
+}
+
+fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
+    vm.only(&[
+        "name",
+        "memory",
+        "vcpus",
+        "kernel",
+        "initrd",
+        "root",
+        "command_line",
+        "earlycon",
+        "console",
+        "block",
+        "net",
+    ]);
+    let block_section = vm.section("block", "[vm.block]");
+    let block = block_section.as_ref().map(block);
+    let net = vm
+        .section("net", "[vm.net]")
+        .map(|net| net_device(&net, index));
+    let console = vm.section("console", "[vm.console]");
+    let console = console.as_ref().map(console_device).unwrap_or_default();
+    let earlycon = vm.boolean("earlycon").unwrap_or(false);
+    let (kernel, kernel_line) = source(vm, "kernel", Source::Debian, folder);
+    if kernel == Source::None {
+        vm.mistake(
+            kernel_line,
+            "`kernel = \"none\"`",
+            "a kernel: every guest needs one",
+            "`kernel = \"debian\"` or the path of an arm64 Image",
+        );
+    }
+    let (initrd, initrd_line) = source(vm, "initrd", Source::Debian, folder);
+    let disk = if block.is_some() {
+        Source::Debian
+    } else {
+        Source::None
+    };
+    let (root, root_line) = source(vm, "root", disk, folder);
+    match (&root, &block) {
+        (Source::None, Some(_)) => vm.mistake(
+            root_line,
+            "`root = \"none\"` and a section [vm.block]",
+            "contents for the disk",
+            "`root = \"debian\"` or the path of a raw image, or remove [vm.block]",
+        ),
+        (Source::Debian | Source::File(_), None) => vm.mistake(
+            root_line,
+            "a root disk and no section [vm.block]",
+            "a device for the disk",
+            "`[vm.block]` under the guest, or `root = \"none\"`",
+        ),
+        _ => {}
+    }
+    let (memory, memory_line) = memory(vm);
+    let vcpus = vm.number(
+        "vcpus",
+        1..=limits::MAX_VCPUS,
+        " (a guest has one vCPU so far)",
+        1,
+    );
+    let command_line = command_line(vm, earlycon);
+    Some(Guest {
+        name: name(vm)?,
+        memory,
+        vcpus: vcpus.map_or(1, |vcpus| vcpus.value),
+        kernel,
+        initrd,
+        root,
+        command_line,
+        earlycon,
+        console,
+        block,
+        net,
+        lines: Lines {
+            vm: vm.line(),
+            kernel: kernel_line,
+            initrd: initrd_line,
+            root: root_line,
+            memory: memory_line,
+        },
+    })
+}
+
+fn name(vm: &Section<'_>) -> Option<String> {
+    let example = "name = \"linux\"";
+    let Some(name) = vm.text("name", example) else {
+        vm.missing("name", "a name for the guest", example);
+        return None;
+    };
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let starts = name
+        .value
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
+    if !starts || !name.value.bytes().all(letter) || name.value.len() > MAX_NAME {
+        let mut better: String = name.value.to_ascii_lowercase();
+        better.retain(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
+        let better = better.replace('-', "_");
+        let better = better.trim_start_matches(|letter: char| !letter.is_ascii_lowercase());
+        let better: String = better.chars().take(MAX_NAME).collect();
+        let better = if better.is_empty() {
+            "linux".to_owned()
+        } else {
+            better
+        };
+        vm.mistake(
+            name.line,
+            format!("the name \"{}\"", name.value),
+            format!("a letter a-z, then letters a-z, digits and _, at most {MAX_NAME} in all (it becomes part of the names of PDs)"),
+            format!("`name = \"{better}\"`"),
+        );
+    }
+    Some(name.value)
+}
+
+fn memory(vm: &Section<'_>) -> (u64, usize) {
+    let example = format!("memory = \"{}\"", size(DEFAULT_MEMORY));
+    let Some(memory) = vm.text("memory", &example) else {
+        return (DEFAULT_MEMORY, vm.line());
+    };
+    let found = format!("`memory = \"{}\"`", memory.value);
+    let Some(bytes) = parse_size(&memory.value) else {
+        vm.mistake(
+            memory.line,
+            found,
+            "a number with K, M or G behind it",
+            format!("`{example}`"),
+        );
+        return (DEFAULT_MEMORY, memory.line);
+    };
+    if bytes < MIN_MEMORY {
+        vm.mistake(
+            memory.line,
+            found,
+            format!("at least {}", size(MIN_MEMORY)),
+            format!("`{example}`"),
+        );
+        return (DEFAULT_MEMORY, memory.line);
+    }
+    if !bytes.is_multiple_of(LARGE_PAGE) {
+        let rounded = size(bytes.next_multiple_of(LARGE_PAGE));
+        let expected = format!(
+            "a multiple of {} (guest RAM is mapped in pages of that size)",
+            size(LARGE_PAGE)
+        );
+        vm.mistake(
+            memory.line,
+            found,
+            expected,
+            format!("`memory = \"{rounded}\"`"),
+        );
+        return (DEFAULT_MEMORY, memory.line);
+    }
+    (bytes, memory.line)
+}
+
+/// The value of `key`, and the line to report it at.
+fn source(vm: &Section<'_>, key: &str, default: Source, folder: &Path) -> (Source, usize) {
+    let Some(text) = vm.text(key, &format!("{key} = \"debian\"")) else {
+        return (default, vm.line());
+    };
+    let source = match text.value.as_str() {
+        "debian" => Source::Debian,
+        "none" => Source::None,
+        "" => {
+            vm.mistake(
+                text.line,
+                format!("`{key} = \"\"`"),
+                "\"debian\", \"none\" or a path",
+                format!("`{key} = \"debian\"`"),
+            );
+            default
+        }
+        path => Source::File(folder.join(PathBuf::from(path))),
+    };
+    (source, text.line)
+}
+
+fn command_line(vm: &Section<'_>, earlycon: bool) -> String {
+    let mut line = match vm.text(
+        "command_line",
+        &format!("command_line = \"{DEFAULT_COMMAND_LINE}\""),
+    ) {
+        Some(given) => {
+            if given.value.len() > MAX_COMMAND_LINE || given.value.chars().any(char::is_control) {
+                vm.mistake(
+                    given.line,
+                    format!("a command line of {} bytes", given.value.len()),
+                    format!("at most {MAX_COMMAND_LINE} bytes, none of them a control character"),
+                    format!("`command_line = \"{DEFAULT_COMMAND_LINE}\"`, or remove it"),
+                );
+            }
+            given.value
+        }
+        None => DEFAULT_COMMAND_LINE.to_owned(),
+    };
+    // Linux takes the address from the device tree's stdout-path.
+    if earlycon && !line.split(' ').any(|word| word.starts_with("earlycon")) {
+        line.push_str(" earlycon");
+    }
+    line
+}
+
+fn console_device(console: &Section<'_>) -> Console {
+    console.only(&["columns", "rows"]);
+    let number = |key, example| {
+        let number = console.number(key, 1..=u32::from(u16::MAX), "", example)?;
+        u16::try_from(number.value).ok()
+    };
+    let (columns, rows) = (number("columns", 80), number("rows", 25));
+    for (key, other, example) in [("columns", "rows", 25), ("rows", "columns", 80)] {
+        if console.has(key) && !console.has(other) {
+            console.mistake(
+                console.line(),
+                format!("`{key}` without `{other}`"),
+                "both or neither",
+                format!("`{other} = {example}`"),
+            );
+        }
+    }
+    Console {
+        columns: columns.unwrap_or(0),
+        rows: rows.unwrap_or(0),
+    }
+}
+
+fn block(block: &Section<'_>) -> Block {
+    block.only(&["read_only", "serial", "cache"]);
+    let serial = block.text("serial", "serial = \"disk0\"");
+    if let Some(serial) = &serial
+        && (serial.value.len() > MAX_SERIAL
+            || !serial.value.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        block.mistake(
+            serial.line,
+            format!("`serial = \"{}\"`", serial.value),
+            format!("at most {MAX_SERIAL} letters, digits and signs"),
+            "`serial = \"disk0\"`",
+        );
+    }
+    let [default, ..] = CACHE_MODES;
+    let cache = block.text("cache", &format!("cache = \"{default}\""));
+    if let Some(cache) = &cache
+        && !CACHE_MODES.contains(&cache.value.as_str())
+    {
+        let near = nearest(&cache.value, &CACHE_MODES).unwrap_or(default);
+        block.mistake(
+            cache.line,
+            format!("`cache = \"{}\"`", cache.value),
+            list(&CACHE_MODES),
+            format!("`cache = \"{near}\"`"),
+        );
+    }
+    Block {
+        read_only: block.boolean("read_only").unwrap_or(false),
+        serial: serial.map(|serial| serial.value).unwrap_or_default(),
+        cache: cache.map_or_else(|| default.to_owned(), |cache| cache.value),
+    }
+}
+
+fn net_device(net: &Section<'_>, index: usize) -> Net {
+    net.only(&["mac", "mtu", "forward"]);
+    let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
+    let default = [0x52, 0x54, 0, 0, 0, number];
+    let range = limits::MIN_MTU..=limits::MAX_MTU;
+    let mtu = net.number(
+        "mtu",
+        range,
+        " (the hardware's frames carry no more)",
+        limits::MAX_MTU,
+    );
+    Net {
+        mac: mac(net, default),
+        mtu: mtu
+            .and_then(|mtu| u16::try_from(mtu.value).ok())
+            .unwrap_or(1500),
+        forward: forward(net),
+    }
+}
+
+fn mac(net: &Section<'_>, default: [u8; 6]) -> [u8; 6] {
+    let example = format!("mac = \"{}\"", super::text::mac(default));
+    let Some(mac) = net.text("mac", &example) else {
+        return default;
+    };
+    let found = format!("`mac = \"{}\"`", mac.value);
+    let Some(address) = parse_mac(&mac.value) else {
+        net.mistake(
+            mac.line,
+            found,
+            "six pairs of hexadecimal digits with colons between them",
+            format!("`{example}`"),
+        );
+        return default;
+    };
+    if address == [0; 6] {
+        net.mistake(
+            mac.line,
+            found,
+            "an address that is not zero",
+            format!("`{example}`"),
+        );
+    } else if address.first().is_some_and(|first| first & 1 != 0) {
+        let mut unicast = address;
+        if let Some(first) = unicast.first_mut() {
+            *first &= !1;
+        }
+        let better = super::text::mac(unicast);
+        net.mistake(
+            mac.line,
+            format!("{found}, a multicast address"),
+            "an even first byte",
+            format!("`mac = \"{better}\"`"),
+        );
+    }
+    address
+}
+
+fn forward(net: &Section<'_>) -> Vec<Forward> {
+    let example = "forward = [\"tcp:2222-22\"]";
+    let Some(rules) = net.texts("forward", example) else {
+        return Vec::new();
+    };
+    let mut forwards = Vec::new();
+    for rule in &rules.value {
+        match parse_forward(rule) {
+            Some(forward) => forwards.push(forward),
+            None => net.mistake(
+                rules.line,
+                format!("the rule \"{rule}\""),
+                "tcp or udp, a port of the host and a port of the guest, as in \"tcp:2222-22\"",
+                format!("`{example}`"),
+            ),
+        }
+    }
+    forwards
+}
+
+fn parse_forward(rule: &str) -> Option<Forward> {
+    let (protocol, ports) = rule.split_once(':')?;
+    let (host, guest) = ports.split_once('-')?;
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);
+    Some(Forward {
+        udp: match protocol {
+            "udp" => true,
+            "tcp" => false,
+            _ => return None,
+        },
+        host: port(host)?,
+        guest: port(guest)?,
+    })
+}
