@@ -15,6 +15,8 @@ pub const MAX_DEVICES: usize = 8;
 pub const MAX_SERIAL_CLIENTS: usize = 24;
 /// Most VMMs, each a client of the timer and power drivers.
 pub const MAX_GUESTS: usize = 8;
+/// Most clients of the timer driver: the VMMs, and the serial driver.
+pub const MAX_TIMER_CLIENTS: usize = MAX_GUESTS + 1;
 /// No channel: the peer does not exist in this system.
 pub const NO_CHANNEL: u32 = u32::MAX;
 
@@ -214,8 +216,11 @@ plain! {
         pub header: Header,
         /// The UART's registers.
         pub registers: Region,
-        /// State page that the power driver reads: word 0 is nonzero while output is pending.
+        /// State page that the power driver reads, and its channel: word 0 is nonzero while output is pending.
         pub state: Ring,
+        /// Page shared with the timer driver, and its channel. It bounds how long a line that its writer does
+        /// not finish keeps other clients waiting; without it they break such a line at once.
+        pub timer: Ring,
         /// Channel id of the interrupt.
         pub interrupt_channel: u32,
         /// Number of used entries of `clients`.
@@ -237,7 +242,7 @@ plain! {
         /// Number of used entries of `clients`.
         pub client_count: u32,
         /// Deadline page and channel of each client.
-        pub clients: [Ring; MAX_GUESTS],
+        pub clients: [Ring; MAX_TIMER_CLIENTS],
     }
 
     /// The configuration of the power driver.
