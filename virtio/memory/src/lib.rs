@@ -24,6 +24,8 @@ mod copy;
 mod host;
 mod pod;
 mod ram;
+#[cfg(test)]
+mod tests;
 
 pub use address::{GuestAddress, GuestRange, Span};
 #[cfg(any(test, feature = "host"))]
