@@ -1,0 +1,170 @@
+//! The guest's interrupt controller, a GICv2 (Arm IHI 0048B): the distributor is emulated here, the CPU interface is
+//! the hardware's own (GICV), which presents what is in the vCPU's list registers.
+//!
+//! ```text
+//!   device line ─┐
+//!   SGI ─────────┤ pending, line   enabled, group, target   priority    free list register
+//!   timer PPI ───┘      └───────────────── candidate ──────────┘ best ──────────┘ InjectIRQ
+//!                                             ▲                                     │
+//!                              resampled ─────┴──── VGICMaintenance ◄── guest's end of interrupt
+//! ```
+//! List registers cannot be read back, and the kernel overwrites one without a word, even an active one (it
+//! compares with a copy that it updates only when it switches vCPUs). So this module keeps its own truth: what is
+//! pending stays pending here until it goes into a list register that is known to be free, and a list register is free
+//! only after the kernel said that what was in it has ended. Nothing is ever replaced, so nothing is lost. The
+//! price: between InjectIRQ and the end of interrupt it is unknown whether the guest has acknowledged, an interrupt
+//! that is disabled in this time is still delivered once, and an edge that comes then is delivered again afterwards.
+//!
+//! Pure: it says what to inject ([`Gic::next`]) and is told what became of it ([`Gic::injected`]).
+
+mod distributor;
+mod interrupts;
+mod lists;
+mod registers;
+
+#[cfg(test)]
+mod tests;
+
+use interrupts::Interrupts;
+use lists::{Lists, Slot};
+use sel4cp_abi::message::Error;
+
+/// Most vCPUs of a guest.
+pub const MAX_VCPUS: usize = 4;
+/// Number of interrupt ids: 16 SGIs, 16 PPIs, 96 SPIs.
+pub const INTERRUPTS: u16 = 128;
+/// The first SPI.
+pub const FIRST_SPI: u16 = 32;
+/// The virtual timer's PPI.
+pub const TIMER: u16 = 27;
+
+/// The interrupt controller of one guest.
+pub struct Gic {
+    interrupts: Interrupts,
+    lists: [Lists; MAX_VCPUS],
+    vcpus: u8,
+}
+
+/// What is to be put into a list register next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Injection {
+    /// The interrupt's id.
+    pub intid: u16,
+    /// 0 to 31, lower is more urgent.
+    pub priority: u8,
+    /// 0 or 1.
+    pub group: u8,
+    /// Which list register.
+    pub list_register: u8,
+}
+
+impl Gic {
+    /// The controller after reset, for `vcpus` vCPUs (1 to [`MAX_VCPUS`]).
+    pub fn new(vcpus: u8) -> Self {
+        Self {
+            interrupts: Interrupts::new(vcpus),
+            lists: [const { Lists::new() }; MAX_VCPUS],
+            vcpus,
+        }
+    }
+
+    /// Resets it as the guest's power-on does. Device lines keep their level; what is in list registers is forgotten,
+    /// so they must have been drained (see `drain`).
+    pub fn reset(&mut self) {
+        self.interrupts.reset(self.vcpus);
+        for lists in &mut self.lists {
+            lists.forget();
+        }
+    }
+
+    /// A line's level has been sampled: an SPI, or a PPI of `vcpu`. Other ids are ignored.
+    pub fn set_line(&mut self, vcpu: u8, intid: u16, high: bool) {
+        self.interrupts.set_line(vcpu, intid, high);
+    }
+
+    /// The level of a line.
+    pub fn line(&self, vcpu: u8, intid: u16) -> bool {
+        self.interrupts.line(vcpu, intid)
+    }
+
+    /// Whether the guest has the interrupt enabled and the distributor passes it on.
+    pub fn is_forwarded(&self, vcpu: u8, intid: u16) -> bool {
+        self.interrupts.is_forwarded(vcpu, intid)
+    }
+
+    /// What to inject into `vcpu` now: its most urgent candidate, if a list register is free for it. To be called
+    /// again after [`injected`](Self::injected), until there is none.
+    pub fn next(&self, vcpu: u8) -> Option<Injection> {
+        let candidate = self.interrupts.best(vcpu)?;
+        let list_register = self.list(vcpu)?.place(candidate.intid)?;
+        Some(Injection {
+            intid: candidate.intid,
+            priority: candidate.priority >> interrupts::PRIORITY_SHIFT,
+            group: candidate.group,
+            list_register,
+        })
+    }
+
+    /// What became of an injection. A refusal of the list register is dealt with here: there are fewer of them than
+    /// was assumed ([`Error::RangeError`]), or it holds something active ([`Error::DeleteFirst`]); the interrupt
+    /// stays pending.
+    ///
+    /// # Errors
+    /// Any other refusal, which is a mistake of ours.
+    pub fn injected(
+        &mut self,
+        vcpu: u8,
+        injection: Injection,
+        result: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some(lists) = self.lists.get_mut(usize::from(vcpu)) else {
+            return Ok(());
+        };
+        match result {
+            Ok(()) => {
+                lists.hold(injection.list_register, injection.intid);
+                self.interrupts.take(vcpu, injection.intid);
+                Ok(())
+            }
+            Err(Error::RangeError) if injection.list_register > 0 => {
+                lists.limit(injection.list_register);
+                Ok(())
+            }
+            Err(Error::DeleteFirst) => {
+                if let Some(intid) = lists.refuse(injection.list_register) {
+                    self.interrupts.set_in_flight(vcpu, intid, true);
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The guest has ended what was in a list register: which interrupt that was, so that its line can be sampled again.
+    pub fn ended(&mut self, vcpu: u8, list_register: u8) -> Option<u16> {
+        let slot = self
+            .lists
+            .get_mut(usize::from(vcpu))?
+            .release(list_register)?;
+        if let Slot::Holds(intid) | Slot::Released(intid) = slot {
+            self.interrupts.set_in_flight(vcpu, intid, false);
+            return Some(intid);
+        }
+        None
+    }
+
+    /// Whether an interrupt is pending for `vcpu`, delivered or not: WFI must not wait then, whatever the guest
+    /// masks in its own registers.
+    pub fn is_pending(&self, vcpu: u8) -> bool {
+        self.list(vcpu).is_some_and(Lists::holds_any) || self.interrupts.best(vcpu).is_some()
+    }
+
+    /// The interrupts that may be in list registers of `vcpu`, in any state.
+    pub fn in_flight(&self, vcpu: u8) -> impl Iterator<Item = u16> {
+        self.list(vcpu).into_iter().flat_map(Lists::held)
+    }
+
+    fn list(&self, vcpu: u8) -> Option<&Lists> {
+        self.lists.get(usize::from(vcpu))
+    }
+}
