@@ -188,19 +188,24 @@ impl DeviceEnd {
         true
     }
 
-    /// The device cannot go on before it is reset (virtIO 1.2 §2.1.2). The VMM is to be notified.
-    pub fn needs_reset(&mut self) {
+    /// The device cannot go on before it is reset (virtIO 1.2 §2.1.2). True: notify the VMM; false: no driver is
+    /// using it.
+    #[must_use = "true asks for a notification of the VMM"]
+    pub fn needs_reset(&mut self) -> bool {
+        if self.state != State::Running {
+            return false;
+        }
         self.page.device.needs_reset.store(1, Relaxed);
         self.page
             .interrupts
             .fetch_or(interrupt::CONFIGURATION, Release);
+        true
     }
 
-    /// Adds to one of the counters.
-    pub fn count(&self, counter: usize, more: u64) {
-        if let Some(word) = self.page.device.counters.get(counter) {
-            // Only this end writes it.
-            word.store(word.load(Relaxed).wrapping_add(more), Relaxed);
+    /// Publishes the device's counters, as many as there is room for.
+    pub fn set_counters(&self, values: &[u64]) {
+        for (word, value) in self.page.device.counters.iter().zip(values) {
+            word.store(*value, Relaxed);
         }
     }
 }

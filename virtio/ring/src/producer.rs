@@ -51,6 +51,12 @@ impl<T: Slot> Producer<T> {
         self.peer_epoch = self.ring.control.consumer.epoch.load(Relaxed);
     }
 
+    /// Which of its lives this end is in, never 0; the peer cannot make it lie about an earlier one for long, so it
+    /// is good to tell lives apart and not for more.
+    pub fn epoch(&self) -> u32 {
+        self.ring.control.producer.epoch.load(Relaxed)
+    }
+
     /// Number of slots.
     pub fn capacity(&self) -> u32 {
         self.ring.capacity()

@@ -1,0 +1,198 @@
+//! Runs a device on its link.
+
+use crate::queues::Queues;
+use core::fmt;
+use sel4cp_link::{DeviceEnd, Event, Facts, LinkPage, interrupt};
+use sel4cp_memory::GuestRam;
+use sel4cp_queue::GuestFault;
+use sel4cp_ring::PeerFault;
+
+/// Why a device stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The guest broke a rule: it must reset the device.
+    Guest(GuestFault),
+    /// The driver of the hardware broke a rule: it must be started again.
+    Peer(PeerFault),
+    /// An earlier life of this backend had the guest's buffers: the guest must reset the device.
+    Resumed,
+}
+
+impl From<GuestFault> for Trouble {
+    fn from(fault: GuestFault) -> Self {
+        Self::Guest(fault)
+    }
+}
+
+impl From<PeerFault> for Trouble {
+    fn from(fault: PeerFault) -> Self {
+        Self::Peer(fault)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest(fault) => write!(
+                f,
+                "the guest broke a rule, its device needs a reset: {fault}"
+            ),
+            Self::Peer(fault) => write!(f, "the driver broke a rule, it needs a restart: {fault}"),
+            Self::Resumed => {
+                f.write_str("started again under a running guest, its device needs a reset")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Trouble {}
+
+/// What a step asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Notify the driver of the hardware.
+    pub notify_driver: bool,
+    /// There is more to do, for which no notification will come.
+    pub again: bool,
+}
+
+/// A device model.
+pub trait Device {
+    /// What the device is, once its driver has said what it needs to know; `None` before.
+    fn facts(&mut self) -> Option<Facts>;
+
+    /// Whether the configuration has changed since it was last asked.
+    fn config_changed(&mut self) -> bool {
+        false
+    }
+
+    /// The configuration space.
+    fn config(&self) -> &[u8];
+
+    /// The guest's driver is ready and accepted `features`.
+    ///
+    /// # Errors
+    /// [`Trouble`] when the device cannot work at all.
+    fn start(&mut self, features: u64) -> Result<(), Trouble>;
+
+    /// The device is being reset: nothing new may start, and what is with the driver is to come back.
+    fn stop(&mut self);
+
+    /// Whether nothing that was taken from a queue is with anybody.
+    fn is_quiet(&self) -> bool;
+
+    /// Works on everything there is to do, in a bounded number of steps: completes what the driver has done, takes what the
+    /// guest has made available, and arms the notifications of both.
+    ///
+    /// # Errors
+    /// [`Trouble`]; what was done before stays done.
+    fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble>;
+
+    /// Statistics since the start, in the device's own order.
+    fn counters(&self) -> &[u64];
+}
+
+/// What the caller of [`Backend::turn`] has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signals {
+    /// Notify the VMM.
+    pub vmm: bool,
+    /// Notify the driver.
+    pub driver: bool,
+    /// Call [`Backend::turn`] again: there is more to do.
+    pub again: bool,
+    /// Something went wrong; it has been dealt with and is worth a line in the log.
+    pub trouble: Option<Trouble>,
+}
+
+/// A device on its link.
+pub struct Backend<D> {
+    link: DeviceEnd,
+    ram: GuestRam,
+    queues: Queues,
+    device: D,
+    announced: bool,
+}
+
+impl<D: Device> Backend<D> {
+    /// Puts `device` on the link. Call [`turn`](Self::turn) next.
+    pub fn new(page: &'static LinkPage, ram: GuestRam, device: D) -> Self {
+        Self {
+            link: DeviceEnd::new(page),
+            ram,
+            queues: Queues::default(),
+            device,
+            announced: false,
+        }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// Does what there is to do, after a notification from anywhere.
+    pub fn turn(&mut self) -> Signals {
+        let mut signals = Signals::default();
+        if !self.announced {
+            if let Some(facts) = self.device.facts() {
+                self.link.announce(&facts, self.device.config());
+                self.announced = true;
+                signals.vmm = true;
+            }
+        } else if self.device.config_changed() {
+            signals.vmm |= self.link.set_config(self.device.config());
+        }
+        // A reset, a start and the kicks: more cannot have happened than the VMM wrote into three words.
+        for _ in 0..3 {
+            match self.link.poll() {
+                Some(Event::Reset) => {
+                    self.queues = Queues::default();
+                    self.device.stop();
+                }
+                Some(Event::Start) => {
+                    if let Err(trouble) = self.start() {
+                        self.fail(trouble, &mut signals);
+                    }
+                }
+                // Every step looks at every queue; a kick has done its work by waking this domain.
+                Some(Event::Kicks(_)) => {}
+                None => break,
+            }
+        }
+        let mut step = Step::default();
+        if let Err(trouble) = self.device.step(&mut self.queues, &mut step) {
+            if self.queues.publish() {
+                signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);
+            }
+            self.fail(trouble, &mut signals);
+        }
+        if self.queues.publish() {
+            signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);
+        }
+        signals.driver = step.notify_driver;
+        signals.again = step.again;
+        if self.link.is_resetting() && self.device.is_quiet() {
+            self.link.acknowledge();
+            signals.vmm = true;
+        }
+        self.link.set_counters(self.device.counters());
+        signals
+    }
+
+    fn start(&mut self) -> Result<(), Trouble> {
+        let session = self.link.session();
+        if session.resumed {
+            return Err(Trouble::Resumed);
+        }
+        self.queues = Queues::new(&self.ram, session)?;
+        self.device.start(session.features)
+    }
+
+    /// The one place where a fault becomes DEVICE_NEEDS_RESET and a configuration interrupt (virtIO 1.2 §2.1.2).
+    fn fail(&mut self, trouble: Trouble, signals: &mut Signals) {
+        self.queues = Queues::default();
+        signals.vmm |= self.link.needs_reset();
+        signals.trouble = Some(trouble);
+    }
+}

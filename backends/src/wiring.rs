@@ -1,0 +1,84 @@
+//! Makes a protection domain of a device: regions and channels of the configuration, notifications, log lines.
+
+use crate::backend::{Backend, Device};
+use sel4cp_abi::config::BackendConfig;
+use sel4cp_pd::{self as pd, Channel, ChannelSet, GuestRam, Handler};
+
+/// A backend's protection domain.
+pub struct Domain<D> {
+    backend: Backend<D>,
+    vmm: Option<Channel>,
+    driver: Option<Channel>,
+}
+
+/// The backend's configuration.
+///
+/// # Panics
+/// When the system file gave it none, or one for another program: there is nothing to do without it.
+#[expect(
+    clippy::panic,
+    reason = "the system description is wrong, which the panic reports"
+)]
+pub fn config() -> &'static BackendConfig {
+    match pd::config::<BackendConfig>() {
+        Ok(config) => config,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What `region` gives, or the end of this protection domain.
+///
+/// # Panics
+/// When the system file gave it a region that does not fit.
+#[expect(
+    clippy::panic,
+    reason = "the system description is wrong, which the panic reports"
+)]
+pub fn need<T>(what: &str, region: Result<T, pd::RegionError>) -> T {
+    match region {
+        Ok(value) => value,
+        Err(error) => panic!("{what}: {error}"),
+    }
+}
+
+impl<D: Device> Domain<D> {
+    /// Puts `device` on the link of `config` and lets it begin.
+    ///
+    /// # Panics
+    /// As [`need`].
+    pub fn new(config: &'static BackendConfig, ram: GuestRam, device: D) -> Self {
+        let page = need("link", pd::shared(&config.link.region));
+        let mut domain = Self {
+            backend: Backend::new(page, ram, device),
+            vmm: Channel::from_config(config.link.channel),
+            driver: Channel::from_config(config.ring.channel),
+        };
+        domain.work();
+        domain
+    }
+
+    fn work(&mut self) {
+        loop {
+            let signals = self.backend.turn();
+            if let Some(trouble) = signals.trouble {
+                pd::log!("{trouble}");
+            }
+            // The driver first: the hardware works while the guest is told. The last one waits for the receive.
+            if let (true, Some(driver)) = (signals.driver, self.driver) {
+                driver.defer_notify();
+            }
+            if let (true, Some(vmm)) = (signals.vmm, self.vmm) {
+                vmm.defer_notify();
+            }
+            if !signals.again {
+                break;
+            }
+        }
+    }
+}
+
+impl<D: Device> Handler for Domain<D> {
+    fn notified(&mut self, _: ChannelSet) {
+        self.work();
+    }
+}
