@@ -104,16 +104,18 @@ impl<T: Zero, const N: usize> Zero for [T; N] {
 }
 
 shared! {
-    /// Between a VMM and the timer driver.
+    /// Between a VMM (or the serial driver) and the timer driver.
     pub struct TimerPage {
-        /// When the VMM wants a notification, in ticks of CNTPCT; 0: never. The VMM stores it and then notifies
-        /// the driver; the driver notifies the VMM when it has passed, and does not change it.
+        /// When the client wants a notification, in ticks of CNTPCT; 0: never. The client stores it and then
+        /// notifies the driver; when it has passed, the driver sets it to 0 (unless the client has stored
+        /// another one) and notifies. A deadline moved further away, or removed, needs no notification.
         pub deadline: AtomicU64,
     }
 
     /// Between the serial driver and the power driver.
     pub struct SerialState {
-        /// Nonzero while output is waiting in the serial driver. It notifies when the word becomes 0.
+        /// Nonzero while output is waiting in the serial driver or in its hardware. The power driver that finds
+        /// it so notifies the serial driver, which notifies back when the word has become 0.
         pub pending: AtomicU32,
     }
 }
