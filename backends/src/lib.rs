@@ -18,6 +18,7 @@
 mod backend;
 pub mod block;
 pub mod console;
+pub mod net;
 mod port;
 mod queues;
 pub mod wiring;

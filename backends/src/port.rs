@@ -26,6 +26,7 @@ pub struct Port {
     /// The driver's life.
     epoch: Option<u32>,
     reset: Reset,
+    reset_id: u16,
     /// The driver broke a rule: nothing goes on before it restarts.
     failed: Option<PeerFault>,
     notify: bool,
@@ -56,6 +57,7 @@ impl Port {
             completions,
             epoch: None,
             reset: Reset::Wanted,
+            reset_id: *RESET_IDS.start(),
             failed: None,
             notify: false,
         }
@@ -162,10 +164,10 @@ impl Port {
                 // For an earlier life.
                 continue;
             }
-            if completion.id != RESET_ID {
+            if !RESET_IDS.contains(&completion.id) {
                 return Ok(Some(PortEvent::Completed(completion)));
             }
-            if self.reset == Reset::Sent {
+            if self.reset == Reset::Sent && completion.id == self.reset_id {
                 self.reset = Reset::Done;
                 return Ok(Some(PortEvent::Reset));
             }
@@ -174,8 +176,12 @@ impl Port {
     }
 
     fn send_reset(&mut self) -> Result<(), PeerFault> {
+        self.reset_id = match self.reset_id.checked_add(1) {
+            Some(next) => next,
+            None => *RESET_IDS.start(),
+        };
         let header = Header {
-            id: RESET_ID,
+            id: self.reset_id,
             tag: self.tag,
             op: RESET,
             ..Header::default()
@@ -238,5 +244,6 @@ impl Port {
     }
 }
 
-/// The id of resets; no queue has that many chains.
-const RESET_ID: u16 = u16::MAX;
+/// The ids of resets, above those of any chain. They count, so that the completion of a reset that was given up is not
+/// taken for that of a later one.
+const RESET_IDS: core::ops::RangeInclusive<u16> = 0xc000..=0xffff;

@@ -28,7 +28,7 @@ pub const fn byte_pair_size(slots: usize) -> usize {
 }
 
 /// Bytes of a device region with `requests` request entries and half as many completions (a power of two, at
-/// least 512).
+/// least 2048: the longest request must fit, and a completion for everything that can be in flight).
 pub const fn device_size(requests: usize) -> usize {
     2 * PAGE + (requests + requests / 2) * ENTRY
 }
@@ -123,7 +123,7 @@ impl DeviceRegion {
     /// As for [`BytePair::new`].
     pub unsafe fn new(base: *mut u8, size: usize) -> Result<Self, Misfit> {
         const { assert!(size_of::<Info>() <= PAGE) };
-        let expected = device_size(4);
+        let expected = device_size(2048);
         // In units of one completion and two requests.
         let completions = slots(size, 2 * PAGE, 3 * ENTRY, expected)?;
         let requests = 2 * completions;

@@ -1,0 +1,303 @@
+//! The network device (virtIO 1.2 §5.1): frames by DMA between the guest's buffers and a driver's hardware.
+//!
+//! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked: no offload is
+//! offered, so it must ask for none; then the driver gets the frame without it. A received frame's is written here.
+
+mod receive;
+
+use crate::backend::{Device, Step, Trouble};
+use crate::port::{Port, PortEvent};
+use crate::queues::Queues;
+use receive::Receive;
+use sel4cp_link::{Facts, MAX_QUEUES};
+use sel4cp_memory::{GuestRam, Span};
+use sel4cp_model::net::{
+    Config, ETHERNET_HEADER, Features, Header as NetHeader, RECEIVEQ, STATUS_LINK_UP, TRANSMITQ,
+    VLAN_TAG,
+};
+use sel4cp_model::{DeviceType, features};
+use sel4cp_queue::{Chain, Queue, Token};
+use sel4cp_ring::layout::DeviceRegion;
+use sel4cp_ring::net::{Interface, MAX_SEGMENTS, RECEIVE, TRANSMIT};
+use sel4cp_ring::request::{Completion, Header, Segment};
+use zerocopy::IntoBytes;
+
+/// Entries of each queue, and most frames in flight each way.
+const QUEUE_SIZE: u16 = 256;
+/// Added to a receive buffer's id, to tell it from a frame to transmit.
+const RECEIVE_ID: u16 = 0x8000;
+
+/// Places of [`Net`]'s counters.
+pub mod counter {
+    /// Frames from the guest.
+    pub const TRANSMITTED: usize = 0;
+    /// Their bytes.
+    pub const TRANSMITTED_BYTES: usize = 1;
+    /// Frames from the guest that were not sent: too short, too long, or with an offload that was not offered.
+    pub const TRANSMIT_DROPPED: usize = 2;
+    /// Frames to the guest.
+    pub const RECEIVED: usize = 3;
+    /// Their bytes.
+    pub const RECEIVED_BYTES: usize = 4;
+    /// Receive buffers that came back without a frame.
+    pub const RECEIVE_FAILED: usize = 5;
+    /// How often a frame or buffer waited for the ring.
+    pub const DELAYED: usize = 6;
+    /// How many there are.
+    pub(crate) const COUNT: usize = 7;
+}
+
+/// The device's counters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters([u64; counter::COUNT]);
+
+impl Counters {
+    fn add(&mut self, counter: usize, more: u64) {
+        if let Some(value) = self.0.get_mut(counter) {
+            *value = value.wrapping_add(more);
+        }
+    }
+}
+
+/// The device.
+pub struct Net {
+    port: Port,
+    config: Config,
+    config_changed: bool,
+    known: bool,
+    spans: [Span; QUEUE_SIZE as usize],
+    segments: [Segment; MAX_SEGMENTS],
+    /// Frames that are being sent, by the head of their chain.
+    sending: [Option<Token>; QUEUE_SIZE as usize],
+    in_flight: u32,
+    receive: Receive,
+    counters: Counters,
+}
+
+impl Net {
+    /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`.
+    pub fn new(region: DeviceRegion, ram: GuestRam, mac: [u8; 6], mtu: u16) -> Self {
+        Self {
+            port: Port::new(region),
+            config: Config {
+                mac,
+                mtu: mtu.into(),
+                ..Config::default()
+            },
+            config_changed: false,
+            known: false,
+            spans: [Span::EMPTY; QUEUE_SIZE as usize],
+            segments: [Segment::default(); MAX_SEGMENTS],
+            sending: [const { None }; QUEUE_SIZE as usize],
+            in_flight: 0,
+            receive: Receive::new(ram, u32::from(mtu) + ETHERNET_HEADER + NetHeader::SIZE),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes over what the driver says about the interface.
+    fn refresh(&mut self) {
+        let Some(interface) = self.port.facts::<Interface>() else {
+            return;
+        };
+        let status = if interface.link_up != 0 {
+            STATUS_LINK_UP
+        } else {
+            0
+        };
+        self.config_changed |= self.known && self.config.status.get() != status;
+        self.config.status = status.into();
+        self.known = true;
+    }
+}
+
+/// Checks what the guest wants to transmit, and writes where the frame is to `segments`.
+fn frame(chain: &Chain<'_>, mtu: u16, segments: &mut [Segment]) -> Option<(usize, u64)> {
+    let mut reader = chain.reader();
+    let header = reader.read_obj::<NetHeader>().ok()?;
+    // §5.1.6.2.1: without the features a driver leaves these 0.
+    if header.flags != 0 || header.gso_type != 0 {
+        return None;
+    }
+    let bytes = reader.remaining();
+    let longest = u64::from(u32::from(mtu) + ETHERNET_HEADER + VLAN_TAG);
+    if !(u64::from(ETHERNET_HEADER)..=longest).contains(&bytes) {
+        return None;
+    }
+    let mut places = segments.iter_mut();
+    let mut count = 0;
+    for span in reader.spans() {
+        *places.next()? = Segment {
+            offset: span.offset(),
+            len: span.len(),
+            flags: 0,
+        };
+        count += 1;
+    }
+    Some((count, bytes))
+}
+
+impl Net {
+    /// Takes what the guest wants to send. True: there is more, and nobody will say so.
+    fn transmit(&mut self, queue: &mut Queue) -> Result<bool, Trouble> {
+        if !self.port.is_open() {
+            return Ok(false);
+        }
+        for _ in 0..queue.size() {
+            let Some((token, chain)) = queue.pop(&mut self.spans)? else {
+                return Ok(queue.enable_notifications()?);
+            };
+            let frame = frame(&chain, self.config.mtu.get(), &mut self.segments);
+            let Some((count, bytes)) = frame else {
+                self.counters.add(counter::TRANSMIT_DROPPED, 1);
+                // It was popped from this queue just now.
+                let _fresh = queue.complete(token, 0);
+                continue;
+            };
+            let header = Header {
+                id: token.head(),
+                op: TRANSMIT,
+                ..Header::default()
+            };
+            let segments = self.segments.get(..count).unwrap_or_default();
+            if !self.port.submit(header, segments)? {
+                // It is the last one popped from this queue, so it can be put back.
+                let _same = queue.put_back(token);
+                self.counters.add(counter::DELAYED, 1);
+                return Ok(self.port.wait_for_room(count)?);
+            }
+            self.counters.add(counter::TRANSMITTED, 1);
+            self.counters.add(counter::TRANSMITTED_BYTES, bytes);
+            if let Some(slot) = self.sending.get_mut(usize::from(token.head())) {
+                *slot = Some(token);
+                self.in_flight += 1;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes what the driver has done. True: there is more, and nobody will say so.
+    fn harvest(&mut self, queues: &mut Queues) -> Result<bool, Trouble> {
+        // No more than were in flight both ways, and the completion of a reset.
+        for _ in 0..=2 * QUEUE_SIZE {
+            match self.port.take()? {
+                None => break,
+                Some(PortEvent::Completed(completion)) => self.completed(queues, &completion)?,
+                Some(PortEvent::Reset) => self.abandon(queues),
+            }
+        }
+        Ok(self.port.wait()?)
+    }
+
+    fn completed(&mut self, queues: &mut Queues, done: &Completion) -> Result<(), Trouble> {
+        let counters = &mut self.counters;
+        let known = if done.id & RECEIVE_ID != 0 {
+            let head = done.id & !RECEIVE_ID;
+            self.receive
+                .completed(queues.get(RECEIVEQ), head, done, counters)
+        } else {
+            let slot = self.sending.get_mut(usize::from(done.id));
+            match slot.and_then(Option::take) {
+                Some(token) => {
+                    self.in_flight = self.in_flight.saturating_sub(1);
+                    if let Some(queue) = queues.get(TRANSMITQ) {
+                        // Sent or not: a network may lose a frame.
+                        let _stale = queue.complete(token, 0);
+                    }
+                    true
+                }
+                None => false,
+            }
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(self.port.unexpected(done.id).into())
+        }
+    }
+
+    /// Gives up what the driver will never complete: frames are lost, buffers are offered again.
+    fn abandon(&mut self, queues: &mut Queues) {
+        for slot in &mut self.sending {
+            let token = slot.take();
+            if let (Some(token), Some(queue)) = (token, queues.get(TRANSMITQ)) {
+                let _stale = queue.complete(token, 0);
+            }
+        }
+        self.in_flight = 0;
+        self.receive
+            .abandon(queues.get(RECEIVEQ), &mut self.counters);
+    }
+
+    fn work(&mut self, queues: &mut Queues, again: &mut bool) -> Result<(), Trouble> {
+        *again |= self.harvest(queues)?;
+        if let Some(queue) = queues.get(TRANSMITQ) {
+            *again |= self.transmit(queue)?;
+        }
+        if let Some(queue) = queues.get(RECEIVEQ) {
+            let (spans, segments) = (&mut self.spans, &mut self.segments);
+            let receive = &mut self.receive;
+            *again |= receive.offer(queue, &mut self.port, spans, segments, &mut self.counters)?;
+        }
+        Ok(())
+    }
+}
+
+impl Device for Net {
+    fn facts(&mut self) -> Option<Facts> {
+        self.refresh();
+        if !self.known || !self.port.is_open() {
+            return None;
+        }
+        let mut queue_max = [0; MAX_QUEUES];
+        for index in [RECEIVEQ, TRANSMITQ] {
+            if let Some(max) = queue_max.get_mut(usize::from(index)) {
+                *max = QUEUE_SIZE;
+            }
+        }
+        let own = Features::MAC | Features::MTU | Features::STATUS | Features::MRG_RXBUF;
+        Some(Facts {
+            id: DeviceType::Net as u32,
+            features: own.bits() | features::Features::COMMON.bits(),
+            queue_max,
+        })
+    }
+
+    fn config_changed(&mut self) -> bool {
+        self.refresh();
+        core::mem::take(&mut self.config_changed)
+    }
+
+    fn config(&self) -> &[u8] {
+        self.config.as_bytes()
+    }
+
+    fn start(&mut self, accepted: u64) -> Result<(), Trouble> {
+        self.port.working()?;
+        let accepted = Features::from_bits_truncate(accepted);
+        self.receive.start(accepted.contains(Features::MRG_RXBUF));
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.receive.stop();
+        // Buffers that wait for a frame would wait for ever: the driver has to give them back.
+        self.port.reset();
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.port.is_open() && self.in_flight == 0 && self.receive.is_quiet()
+    }
+
+    fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble> {
+        let result = self.work(queues, &mut step.again);
+        // Also after a fault: what was submitted before it is in flight and comes back.
+        self.port.flush();
+        step.notify_driver |= self.port.take_notify();
+        result
+    }
+
+    fn counters(&self) -> &[u64] {
+        &self.counters.0
+    }
+}

@@ -1,0 +1,414 @@
+//! The receive queue: the guest's buffers, offered to the driver and given back with frames.
+//!
+//! A buffer that holds a whole frame goes to the driver as it is. Without MRG_RXBUF every buffer does. With it, a guest may
+//! offer smaller ones: then as many as a frame needs are joined into one offer, the frame runs from one into the next,
+//! and each comes back with its share; those that the frame did not reach are offered again.
+
+use super::{Counters, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
+use crate::backend::Trouble;
+use crate::port::Port;
+use sel4cp_memory::{GuestRam, Span};
+use sel4cp_model::net::{ETHERNET_HEADER, Header as NetHeader};
+use sel4cp_queue::{Chain, Queue, Token};
+use sel4cp_ring::request::{Completion, Header, Segment, status};
+use zerocopy::IntoBytes;
+
+/// Pieces of a small buffer that are remembered.
+const PIECES: usize = 2;
+/// Where `num_buffers` is in the header.
+const NUM_BUFFERS: u32 = NetHeader::LEGACY_SIZE;
+
+/// A buffer that was taken from the queue.
+struct Buffer {
+    token: Token,
+    len: u32,
+    /// A small buffer's memory; of a buffer that is offered alone, its two bytes of `num_buffers`.
+    pieces: [Span; PIECES],
+    /// It was offered as it is.
+    alone: bool,
+    /// It is with the driver, as the first of its offer.
+    offered: bool,
+    /// The next buffer of the same offer, or of the list of spare ones.
+    next: Option<u16>,
+}
+
+/// A list of buffers.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    first: Option<u16>,
+    last: Option<u16>,
+    /// Bytes and pieces of all.
+    bytes: u32,
+    pieces: usize,
+}
+
+/// The device's side of the receive queue.
+pub(super) struct Receive {
+    ram: GuestRam,
+    /// Bytes of the longest frame with its header.
+    wanted: u32,
+    merge: bool,
+    /// By the head of their chain.
+    buffers: [Option<Buffer>; QUEUE_SIZE as usize],
+    /// Offers that are with the driver.
+    offers: u32,
+    /// Small buffers that are being joined.
+    joining: List,
+    /// Small buffers that came back unused.
+    spare: List,
+}
+
+impl Receive {
+    pub(super) fn new(ram: GuestRam, wanted: u32) -> Self {
+        Self {
+            ram,
+            wanted,
+            merge: false,
+            buffers: [const { None }; QUEUE_SIZE as usize],
+            offers: 0,
+            joining: List::default(),
+            spare: List::default(),
+        }
+    }
+
+    pub(super) fn start(&mut self, merge: bool) {
+        self.merge = merge;
+    }
+
+    /// Forgets what is not with the driver.
+    pub(super) fn stop(&mut self) {
+        let joining = core::mem::take(&mut self.joining);
+        let spare = core::mem::take(&mut self.spare);
+        self.give_up(None, joining.first);
+        self.give_up(None, spare.first);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.offers == 0
+    }
+
+    fn slot(&mut self, head: u16) -> Option<&mut Option<Buffer>> {
+        self.buffers.get_mut(usize::from(head))
+    }
+
+    fn take(&mut self, head: u16) -> Option<Buffer> {
+        self.slot(head)?.take()
+    }
+
+    /// Appends a small buffer to a list.
+    fn append(&mut self, mut list: List, head: u16, mut buffer: Buffer) -> List {
+        buffer.next = None;
+        buffer.offered = false;
+        list.bytes = list.bytes.saturating_add(buffer.len);
+        list.pieces += buffer
+            .pieces
+            .iter()
+            .filter(|piece| !piece.is_empty())
+            .count();
+        match list.last {
+            None => list.first = Some(head),
+            Some(last) => {
+                if let Some(Some(before)) = self.slot(last) {
+                    before.next = Some(head);
+                }
+            }
+        }
+        list.last = Some(head);
+        if let Some(slot) = self.slot(head) {
+            *slot = Some(buffer);
+        }
+        list
+    }
+
+    /// Takes the first buffer off the spare ones.
+    fn take_spare(&mut self) -> Option<(u16, Buffer)> {
+        let head = self.spare.first?;
+        let buffer = self.take(head)?;
+        self.spare.first = buffer.next;
+        if buffer.next.is_none() {
+            self.spare = List::default();
+        }
+        Some((head, buffer))
+    }
+
+    /// Offers the guest's buffers to the driver. True: there is more, and nobody will say so.
+    pub(super) fn offer(
+        &mut self,
+        queue: &mut Queue,
+        port: &mut Port,
+        spans: &mut [Span],
+        segments: &mut [Segment],
+        counters: &mut Counters,
+    ) -> Result<bool, Trouble> {
+        if !port.is_open() {
+            return Ok(false);
+        }
+        for _ in 0..2 * queue.size() {
+            if self.is_joined(segments.len()) && !self.offer_joined(port, segments)? {
+                counters.add(counter::DELAYED, 1);
+                return Ok(port.wait_for_room(self.joining.pieces)?);
+            }
+            if let Some((head, buffer)) = self.take_spare() {
+                self.joining = self.append(self.joining, head, buffer);
+                continue;
+            }
+            let Some((token, chain)) = queue.pop(spans)? else {
+                return Ok(queue.enable_notifications()?);
+            };
+            let len = u32::try_from(chain.writable_len()).unwrap_or(u32::MAX);
+            if self.merge && len < self.wanted {
+                self.join(queue, token, &chain, len, counters);
+                continue;
+            }
+            let pieces = chain.writable().len();
+            if len < NetHeader::SIZE + ETHERNET_HEADER || pieces > segments.len() {
+                // No frame fits, or it is in more pieces than an offer can have.
+                counters.add(counter::RECEIVE_FAILED, 1);
+                let _fresh = queue.complete(token, 0);
+                continue;
+            }
+            if !self.offer_alone(port, &token, &chain, segments)? {
+                // It is the last one popped from this queue, so it can be put back.
+                let _same = queue.put_back(token);
+                counters.add(counter::DELAYED, 1);
+                return Ok(port.wait_for_room(pieces)?);
+            }
+            let head = token.head();
+            let buffer = Buffer {
+                token,
+                len,
+                pieces: locate(chain.writable().iter().copied()),
+                alone: true,
+                offered: true,
+                next: None,
+            };
+            if let Some(slot) = self.slot(head) {
+                *slot = Some(buffer);
+                self.offers += 1;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Submits a buffer as it is; false when there is no room.
+    fn offer_alone(
+        &mut self,
+        port: &mut Port,
+        token: &Token,
+        chain: &Chain<'_>,
+        segments: &mut [Segment],
+    ) -> Result<bool, Trouble> {
+        let mut count = 0;
+        for (place, span) in segments.iter_mut().zip(chain.writable()) {
+            *place = segment(*span);
+            count += 1;
+        }
+        let segments = segments.get(..count).unwrap_or_default();
+        // The header is made before the buffer is the hardware's, which may write one of its own over it.
+        let _fits = chain.writer().write_all(header().as_bytes());
+        Ok(port.submit(offer_header(token.head()), segments)?)
+    }
+
+    /// Adds a small buffer to those that are being joined.
+    fn join(
+        &mut self,
+        queue: &mut Queue,
+        token: Token,
+        chain: &Chain<'_>,
+        len: u32,
+        counters: &mut Counters,
+    ) {
+        let mut pieces = [Span::EMPTY; PIECES];
+        // §5.1.6.3.1: a buffer has room for the header.
+        if len < NetHeader::SIZE || chain.writable().len() > PIECES {
+            counters.add(counter::RECEIVE_FAILED, 1);
+            let _fresh = queue.complete(token, 0);
+            return;
+        }
+        for (place, span) in pieces.iter_mut().zip(chain.writable()) {
+            *place = *span;
+        }
+        let head = token.head();
+        let buffer = Buffer {
+            token,
+            len,
+            pieces,
+            alone: false,
+            offered: false,
+            next: None,
+        };
+        self.joining = self.append(self.joining, head, buffer);
+    }
+
+    /// Whether the joined buffers hold a frame, or as much as an offer can have.
+    fn is_joined(&self, segments: usize) -> bool {
+        self.joining.bytes >= self.wanted || self.joining.pieces + PIECES > segments
+    }
+
+    /// Submits the joined buffers; false when there is no room.
+    fn offer_joined(&mut self, port: &mut Port, segments: &mut [Segment]) -> Result<bool, Trouble> {
+        let Some(first) = self.joining.first else {
+            return Ok(true);
+        };
+        let mut count = 0;
+        let mut next = Some(first);
+        while let Some(Some(buffer)) = next.and_then(|head| self.slot(head)) {
+            for piece in buffer.pieces.iter().filter(|piece| !piece.is_empty()) {
+                if let Some(place) = segments.get_mut(count) {
+                    *place = segment(*piece);
+                    count += 1;
+                }
+            }
+            next = buffer.next;
+        }
+        if let Some(Some(buffer)) = self.slot(first) {
+            let pieces = buffer.pieces;
+            scatter(&self.ram, pieces, header().as_bytes());
+        }
+        let segments = segments.get(..count).unwrap_or_default();
+        if !port.submit(offer_header(first), segments)? {
+            return Ok(false);
+        }
+        if let Some(Some(buffer)) = self.slot(first) {
+            buffer.offered = true;
+        }
+        self.joining = List::default();
+        self.offers += 1;
+        Ok(true)
+    }
+
+    /// Takes the rest of an offer, or of a list, from `next` on.
+    fn give_up(&mut self, mut queue: Option<&mut Queue>, mut next: Option<u16>) {
+        while let Some(buffer) = next.and_then(|head| self.take(head)) {
+            next = buffer.next;
+            if let Some(queue) = &mut queue {
+                let _stale = queue.complete(buffer.token, 0);
+            }
+        }
+    }
+
+    /// Gives everything back without a frame: the driver has forgotten all offers.
+    pub(super) fn abandon(&mut self, mut queue: Option<&mut Queue>, counters: &mut Counters) {
+        for head in 0..QUEUE_SIZE {
+            if matches!(self.slot(head), Some(Some(buffer)) if buffer.offered) {
+                counters.add(counter::RECEIVE_FAILED, 1);
+                self.give_up(queue.as_deref_mut(), Some(head));
+            }
+        }
+        self.offers = 0;
+    }
+
+    /// Gives the buffers of an offer back to the guest. False: there is no such offer.
+    pub(super) fn completed(
+        &mut self,
+        queue: Option<&mut Queue>,
+        first: u16,
+        done: &Completion,
+        counters: &mut Counters,
+    ) -> bool {
+        let buffer = match self.slot(first) {
+            Some(slot) => slot.take_if(|buffer| buffer.offered),
+            None => None,
+        };
+        let Some(buffer) = buffer else {
+            return false;
+        };
+        self.offers = self.offers.saturating_sub(1);
+        let good = done.status == status::OK && done.len >= NetHeader::SIZE + ETHERNET_HEADER;
+        let queue = match queue {
+            Some(queue) if good => queue,
+            mut queue => {
+                counters.add(counter::RECEIVE_FAILED, 1);
+                if let Some(queue) = &mut queue {
+                    let _stale = queue.complete(buffer.token, 0);
+                }
+                self.give_up(queue, buffer.next);
+                return true;
+            }
+        };
+        let number = if buffer.alone {
+            buffer.pieces
+        } else {
+            locate(buffer.pieces.into_iter())
+        };
+        let mut left = done.len;
+        let mut filled = 0_u16;
+        let mut next = Some((first, buffer));
+        while let Some((head, buffer)) = next {
+            let after = buffer.next;
+            let share = left.min(buffer.len);
+            left -= share;
+            if share == 0 {
+                // The frame ended before it: the buffer is offered again.
+                self.spare = self.append(self.spare, head, buffer);
+            } else {
+                filled += 1;
+                let _stale = queue.complete(buffer.token, share);
+            }
+            next = after.and_then(|head| Some((head, self.take(head)?)));
+        }
+        // Before the queue is published, so that the guest finds it.
+        scatter(&self.ram, number, &filled.to_le_bytes());
+        counters.add(counter::RECEIVED, 1);
+        let bytes = (done.len - left).saturating_sub(NetHeader::SIZE);
+        counters.add(counter::RECEIVED_BYTES, u64::from(bytes));
+        true
+    }
+}
+
+/// The ring's words for a buffer offered to the driver.
+fn offer_header(first: u16) -> Header {
+    Header {
+        id: first | RECEIVE_ID,
+        op: RECEIVE,
+        ..Header::default()
+    }
+}
+
+/// A piece of guest memory that the hardware writes.
+fn segment(span: Span) -> Segment {
+    Segment {
+        offset: span.offset(),
+        len: span.len(),
+        flags: Segment::DEVICE_WRITES,
+    }
+}
+
+/// What precedes a frame: nothing is offloaded, and it is in one buffer until it turns out to be in more.
+fn header() -> NetHeader {
+    NetHeader {
+        num_buffers: 1.into(),
+        ..NetHeader::default()
+    }
+}
+
+/// Where the two bytes of `num_buffers` are, in a buffer that consists of `spans`.
+fn locate(spans: impl Iterator<Item = Span>) -> [Span; PIECES] {
+    let mut found = [Span::EMPTY; PIECES];
+    let mut places = found.iter_mut();
+    let (mut before, mut missing) = (NUM_BUFFERS, 2);
+    for span in spans {
+        let piece = span.skip(before).truncate(missing);
+        before = before.saturating_sub(span.len());
+        if piece.is_empty() {
+            continue;
+        }
+        missing -= piece.len();
+        if let Some(place) = places.next() {
+            *place = piece;
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    found
+}
+
+/// Writes `bytes` over `spans`, from the first on, as far as they go.
+fn scatter(ram: &GuestRam, spans: [Span; PIECES], bytes: &[u8]) {
+    let mut bytes = bytes;
+    for span in spans {
+        let written = ram.write_bytes(span, bytes);
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+}
