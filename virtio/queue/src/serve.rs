@@ -96,15 +96,21 @@ impl Queue {
             let Some((token, chain)) = self.pop(segments)? else {
                 return Ok(None);
             };
-            match device(chain.reader(), chain.writer())? {
-                Served::Done(written) => {
-                    // It was popped from this very queue just now: it cannot be stale.
+            // The token was popped from this very queue just now, and is the last one: neither
+            // `complete` nor `put_back` can refuse it.
+            match device(chain.reader(), chain.writer()) {
+                Ok(Served::Done(written)) => {
                     let _fresh = self.complete(token, written);
                     batch.chains += 1;
                 }
-                Served::Later => {
+                Ok(Served::Later) => {
                     let _last = self.put_back(token);
                     return Ok(Some(End::Later));
+                }
+                Err(error) => {
+                    // Nobody has it: a reset must not wait for it.
+                    let _last = self.put_back(token);
+                    return Err(error);
                 }
             }
         }
