@@ -150,7 +150,7 @@ fn check_memory(reader: &Reader<'_>, board: &Board, guests: &[Guest]) {
                 Some(guest.lines.memory),
                 format!("{} for the guests so far", size(sum)),
                 format!(
-                    "at most {} in all guests (of {} for guests, {} are for the drivers of {drivers} devices)",
+                    "at most {} in all guests (of the machine's {}, {} are for drivers)",
                     size(most),
                     size(board.pool.size),
                     size(reserved)

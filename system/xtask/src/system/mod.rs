@@ -4,22 +4,30 @@
 //! and the guests' device trees into a folder, and returns QEMU's device arguments and a picture of the system.
 
 mod board;
+mod device_tree;
 mod dts;
 mod error;
 mod files;
+mod generate;
 mod kernel;
 mod limits;
 mod model;
 mod parse;
+mod picture;
 mod placement;
+mod plan;
+mod qemu;
 mod reader;
+mod sdf;
 mod text;
+mod wire;
 
 pub use error::{Error, Mistake, Result};
+pub use generate::generate;
 pub use model::{Block, Console, Forward, Guest, Net, Source, System};
 
 use sel4cp_abi::label::Labels;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The files of one guest, in the order of [`System::guests`]: what its sources turned out to be.
 #[derive(Clone, Debug)]
@@ -63,18 +71,4 @@ pub struct Generated {
     pub search_paths: Vec<PathBuf>,
     /// The system as text: its PDs, channels and memory.
     pub picture: String,
-}
-
-/// Generates everything about `system` into the folder `out`, which is made if it does not exist.
-///
-/// # Errors
-/// Says which file of a guest does not fit, or what could not be written.
-pub fn generate(
-    system: &System,
-    files: &[GuestFiles],
-    target: &Target,
-    out: &Path,
-) -> Result<Generated> {
-    let _ = (system, files, target, out);
-    Err(Error::message("generate is not written yet"))
 }

@@ -4,7 +4,7 @@ use super::board::Board;
 use super::error::{Error, Result};
 use super::model::{Block, Console, Forward, Guest, Lines, Net, Source, System};
 use super::reader::{Reader, Section};
-use super::text::{list, nearest, parse_mac, parse_size, size};
+use super::text::{nearest, one_of, parse_mac, parse_size, size};
 use super::{files, limits};
 use sel4cp_abi::image::LARGE_PAGE;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,11 @@ fn board(root: &Section<'_>) -> Option<Board> {
     let known = Board::NAMES;
     let example = format!("board = \"{}\"", known.first().copied().unwrap_or_default());
     let Some(name) = root.text("board", &example) else {
-        root.missing("board", &format!("the machine: {}", list(known)), &example);
+        root.missing(
+            "board",
+            &format!("the machine: {}", one_of(known)),
+            &example,
+        );
         return None;
     };
     let board = Board::find(&name.value);
@@ -95,7 +99,7 @@ fn board(root: &Section<'_>) -> Option<Board> {
         root.mistake(
             name.line,
             format!("the board \"{}\"", name.value),
-            list(known),
+            one_of(known),
             format!("`board = \"{}\"`", near.unwrap_or_default()),
         );
     }
@@ -304,12 +308,23 @@ fn command_line(vm: &Section<'_>, earlycon: bool) -> String {
         &format!("command_line = \"{DEFAULT_COMMAND_LINE}\""),
     ) {
         Some(given) => {
-            if given.value.len() > MAX_COMMAND_LINE || given.value.chars().any(char::is_control) {
+            let default = format!("`command_line = \"{DEFAULT_COMMAND_LINE}\"`, or leave it out");
+            if given.value.chars().any(char::is_control) {
+                let found = "a control character in the command line";
                 vm.mistake(
                     given.line,
-                    format!("a command line of {} bytes", given.value.len()),
-                    format!("at most {MAX_COMMAND_LINE} bytes, none of them a control character"),
-                    format!("`command_line = \"{DEFAULT_COMMAND_LINE}\"`, or remove it"),
+                    found,
+                    "words with spaces between them",
+                    &default,
+                );
+            }
+            if given.value.len() > MAX_COMMAND_LINE {
+                let found = format!("a command line of {} bytes", given.value.len());
+                vm.mistake(
+                    given.line,
+                    found,
+                    format!("at most {MAX_COMMAND_LINE} bytes"),
+                    default,
                 );
             }
             given.value
@@ -369,7 +384,7 @@ fn block(block: &Section<'_>) -> Block {
         block.mistake(
             cache.line,
             format!("`cache = \"{}\"`", cache.value),
-            list(&CACHE_MODES),
+            one_of(&CACHE_MODES),
             format!("`cache = \"{near}\"`"),
         );
     }

@@ -1,7 +1,7 @@
 //! Reads tables of a TOML file and notes what is wrong, with the line.
 
 use super::error::Mistake;
-use super::text::{list, nearest};
+use super::text::{all_of, nearest};
 use std::cell::RefCell;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
@@ -55,13 +55,17 @@ impl<'a> Reader<'a> {
         expected: impl Into<String>,
         write: impl Into<String>,
     ) {
-        self.mistakes.borrow_mut().push(Mistake {
+        let mistake = Mistake {
             file: self.file.to_owned(),
             line,
             found: found.into(),
             expected: expected.into(),
             write: write.into(),
-        });
+        };
+        let mut mistakes = self.mistakes.borrow_mut();
+        if !mistakes.contains(&mistake) {
+            mistakes.push(mistake);
+        }
     }
 
     /// Adds mistakes that somebody else found.
@@ -131,13 +135,13 @@ impl<'a> Section<'a> {
             }
             let write = match nearest(name, known) {
                 Some(near) => format!("`{near}`"),
-                None => "nothing there".to_owned(),
+                None => "nothing in its place".to_owned(),
             };
             let line = self.reader.line(key.span().start);
             let expected = if known.is_empty() {
                 format!("no keys in {}", self.title)
             } else {
-                format!("in {} only {}", self.title, list(known))
+                format!("in {} only {}", self.title, all_of(known))
             };
             self.mistake(line, format!("the key `{name}`"), expected, write);
         }
@@ -189,7 +193,11 @@ impl<'a> Section<'a> {
     ) -> Option<Found<u32>> {
         let (value, line) = self.value(key)?;
         let example = format!("{key} = {example}");
-        let expected = format!("a number from {} to {}{why}", range.start(), range.end());
+        let expected = if range.start() == range.end() {
+            format!("{}{why}", range.start())
+        } else {
+            format!("a number from {} to {}{why}", range.start(), range.end())
+        };
         let DeValue::Integer(number) = value.get_ref() else {
             return self.wrong_type(key, value, &expected, &example);
         };
@@ -252,13 +260,13 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let written = self.reader.text.get(value.span()).unwrap_or_default();
         let written = written.lines().next().unwrap_or_default();
+        let found = if value.get_ref().is_table() && written.starts_with('[') {
+            format!("one section {written}")
+        } else {
+            format!("`{key} = {written}`")
+        };
         let line = self.reader.line(value.span().start);
-        self.mistake(
-            line,
-            format!("`{key} = {written}`"),
-            expected,
-            format!("`{example}`"),
-        );
+        self.mistake(line, found, expected, format!("`{example}`"));
         None
     }
 }

@@ -57,11 +57,20 @@ pub(crate) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
 }
 
 /// `words` as a list for a reader: `a, b and c`.
-pub(crate) fn list(words: &[&str]) -> String {
+pub(crate) fn all_of(words: &[&str]) -> String {
+    list(words, "and")
+}
+
+/// `words` as a choice for a reader: `a, b or c`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    list(words, "or")
+}
+
+fn list(words: &[&str], before_last: &str) -> String {
     match words {
         [] => String::new(),
         [word] => (*word).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        [first @ .., last] => format!("{} {before_last} {last}", first.join(", ")),
     }
 }
 
@@ -135,7 +144,8 @@ mod tests {
 
     #[test]
     fn lists_are_read_aloud() {
-        assert_eq!(list(&["a", "b", "c"]), "a, b and c");
-        assert_eq!(list(&["a"]), "a");
+        assert_eq!(all_of(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(one_of(&["a", "b"]), "a or b");
+        assert_eq!(one_of(&["a"]), "a");
     }
 }

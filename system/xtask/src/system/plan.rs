@@ -1,0 +1,337 @@
+//! The parts of a system and how they are wired: memory regions, protection domains, mappings and channels.
+//!
+//! [`super::wire`] fills a plan for a system; the `.system` file, the picture and the configurations are read off it,
+//! so that none of them can disagree with another.
+
+use super::board::{Area, Interrupt};
+use sel4cp_abi::config::{self, Program};
+use sel4cp_abi::image::{LARGE_PAGE, PAGE};
+use std::path::PathBuf;
+
+/// Where the first small region is mapped in a PD; programs end far below.
+const SMALL_BASE: u64 = 0x1000_0000;
+/// Where the first region of large pages is mapped in a PD.
+const LARGE_BASE: u64 = 0x1_0000_0000;
+
+/// A region of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RegionId(usize);
+
+/// A protection domain of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PdId(usize);
+
+/// A system's parts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    pub(super) regions: Vec<Region>,
+    pub(super) pds: Vec<Pd>,
+    pub(super) channels: Vec<Channel>,
+}
+
+/// A memory region.
+#[derive(Clone, Debug)]
+pub(super) struct Region {
+    pub(super) name: String,
+    /// Bytes, a multiple of the page size.
+    pub(super) size: u64,
+    /// Pages of 2 MiB.
+    pub(super) large: bool,
+    pub(super) contents: Contents,
+}
+
+/// What is in a region when the system starts.
+#[derive(Clone, Debug)]
+pub(super) enum Contents {
+    /// Zeroes.
+    Zero,
+    /// The registers of a device, or memory whose physical address matters.
+    Physical(u64),
+    /// A file of so many bytes, and zeroes behind it.
+    File(PathBuf, u64),
+}
+
+/// A mapping of a region.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Map {
+    pub(super) region: RegionId,
+    pub(super) vaddr: u64,
+    pub(super) rights: Rights,
+    pub(super) cached: bool,
+    /// The symbol that gets the address.
+    pub(super) symbol: Option<&'static str>,
+}
+
+/// What a mapping allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    Read,
+    ReadWrite,
+    /// Guest RAM in a guest.
+    All,
+}
+
+/// A protection domain.
+#[derive(Clone, Debug)]
+pub(super) struct Pd {
+    pub(super) name: String,
+    pub(super) program: Program,
+    pub(super) maps: Vec<Map>,
+    /// Channel id and interrupt.
+    pub(super) interrupts: Vec<(u32, Interrupt)>,
+    pub(super) machine: Option<Machine>,
+    next_channel: u32,
+    next_small: u64,
+    next_large: u64,
+}
+
+/// A virtual machine of a PD.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) vcpus: u32,
+    pub(super) maps: Vec<Map>,
+}
+
+/// A channel, and the memory that its ends share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channel {
+    pub(super) ends: [End; 2],
+    pub(super) region: Option<RegionId>,
+}
+
+/// One end of a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) pd: PdId,
+    pub(super) id: u32,
+}
+
+impl Rights {
+    /// As the `.system` file spells it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "r",
+            Self::ReadWrite => "rw",
+            Self::All => "rwx",
+        }
+    }
+}
+
+impl Plan {
+    /// Adds memory of `size` bytes in small pages.
+    pub(super) fn memory(&mut self, name: String, size: u64) -> RegionId {
+        self.add(name, size, false, Contents::Zero)
+    }
+
+    /// Adds memory or registers at a known physical address; large pages if the address and size allow it.
+    pub(super) fn physical(&mut self, name: String, area: Area) -> RegionId {
+        let large = (area.start | area.size).is_multiple_of(LARGE_PAGE);
+        self.add(name, area.size, large, Contents::Physical(area.start))
+    }
+
+    /// Adds a region with the contents of a file of `bytes` bytes; large pages if it fills one.
+    pub(super) fn file(&mut self, name: String, path: PathBuf, bytes: u64) -> RegionId {
+        let large = bytes >= LARGE_PAGE;
+        self.add(name, bytes, large, Contents::File(path, bytes))
+    }
+
+    fn add(&mut self, name: String, size: u64, large: bool, contents: Contents) -> RegionId {
+        let page = if large { LARGE_PAGE } else { PAGE };
+        self.regions.push(Region {
+            name,
+            size: size.next_multiple_of(page),
+            large,
+            contents,
+        });
+        RegionId(self.regions.len() - 1)
+    }
+
+    /// Adds a protection domain.
+    pub(super) fn domain(&mut self, name: String, program: Program) -> PdId {
+        self.pds.push(Pd {
+            name,
+            program,
+            maps: Vec::new(),
+            interrupts: Vec::new(),
+            machine: None,
+            next_channel: 0,
+            next_small: SMALL_BASE,
+            next_large: LARGE_BASE,
+        });
+        PdId(self.pds.len() - 1)
+    }
+
+    /// The region called `name`.
+    pub(super) fn find(&self, name: &str) -> Option<RegionId> {
+        let index = self.regions.iter().position(|region| region.name == name);
+        index.map(RegionId)
+    }
+
+    /// The region `id`.
+    pub(super) fn region(&self, id: RegionId) -> Option<&Region> {
+        self.regions.get(id.0)
+    }
+
+    /// The protection domain `id`.
+    pub(super) fn pd(&self, id: PdId) -> Option<&Pd> {
+        self.pds.get(id.0)
+    }
+
+    /// Maps `region` into `pd` at an address that is chosen here, and says it as the PD's configuration does; `bus`
+    /// is the memory's address on its other side.
+    pub(super) fn map(
+        &mut self,
+        pd: PdId,
+        region: RegionId,
+        rights: Rights,
+        cached: bool,
+        bus: u64,
+    ) -> config::Region {
+        let Some(memory) = self.regions.get(region.0) else {
+            return config::Region::NONE;
+        };
+        let size = match memory.contents {
+            Contents::File(_, bytes) => bytes,
+            _ => memory.size,
+        };
+        let Some(pd) = self.pds.get_mut(pd.0) else {
+            return config::Region::NONE;
+        };
+        let next = if memory.large {
+            &mut pd.next_large
+        } else {
+            &mut pd.next_small
+        };
+        let vaddr = *next;
+        // A page between two regions belongs to neither: what runs over the end of one faults.
+        *next += memory.size + if memory.large { LARGE_PAGE } else { PAGE };
+        pd.maps.push(Map {
+            region,
+            vaddr,
+            rights,
+            cached,
+            symbol: None,
+        });
+        config::Region { vaddr, size, bus }
+    }
+
+    /// Makes the address of `pd`'s latest mapping the value of `symbol`.
+    pub(super) fn name_latest(&mut self, pd: PdId, symbol: &'static str) {
+        let maps = self.pds.get_mut(pd.0).map(|pd| &mut pd.maps);
+        if let Some(map) = maps.and_then(|maps| maps.last_mut()) {
+            map.symbol = Some(symbol);
+        }
+    }
+
+    /// Gives `pd` a virtual machine.
+    pub(super) fn machine(&mut self, pd: PdId, name: String, vcpus: u32) {
+        if let Some(pd) = self.pds.get_mut(pd.0) {
+            pd.machine = Some(Machine {
+                name,
+                vcpus,
+                maps: Vec::new(),
+            });
+        }
+    }
+
+    /// Maps `region` into `pd`'s virtual machine.
+    pub(super) fn map_guest(
+        &mut self,
+        pd: PdId,
+        region: RegionId,
+        address: u64,
+        rights: Rights,
+        cached: bool,
+    ) {
+        let machine = self.pds.get_mut(pd.0).and_then(|pd| pd.machine.as_mut());
+        if let Some(machine) = machine {
+            machine.maps.push(Map {
+                region,
+                vaddr: address,
+                rights,
+                cached,
+                symbol: None,
+            });
+        }
+    }
+
+    /// Connects two PDs, which share `region` if there is one; the ids of the channel on each side.
+    pub(super) fn channel(&mut self, a: PdId, b: PdId, region: Option<RegionId>) -> (u32, u32) {
+        let ids = (self.next_channel(a), self.next_channel(b));
+        let ends = [End { pd: a, id: ids.0 }, End { pd: b, id: ids.1 }];
+        self.channels.push(Channel { ends, region });
+        ids
+    }
+
+    /// Gives `pd` an interrupt; its channel id.
+    pub(super) fn interrupt(&mut self, pd: PdId, interrupt: Interrupt) -> u32 {
+        let id = self.next_channel(pd);
+        if let Some(pd) = self.pds.get_mut(pd.0) {
+            pd.interrupts.push((id, interrupt));
+        }
+        id
+    }
+
+    fn next_channel(&mut self, pd: PdId) -> u32 {
+        let Some(pd) = self.pds.get_mut(pd.0) else {
+            return config::NO_CHANNEL;
+        };
+        let id = pd.next_channel;
+        pd.next_channel += 1;
+        id
+    }
+
+    /// What breaks a rule of the kernel's: at most 62 channels of a PD, 63 PDs, names that differ.
+    pub(super) fn check(&self) -> Result<(), String> {
+        use sel4cp_abi::slot::{CHANNELS, MAX_PDS};
+        if self.pds.len() > MAX_PDS {
+            return Err(format!(
+                "found {} PDs, expected at most {MAX_PDS}",
+                self.pds.len()
+            ));
+        }
+        for pd in &self.pds {
+            if usize::try_from(pd.next_channel).unwrap_or(usize::MAX) > CHANNELS {
+                return Err(format!(
+                    "{}: found {} channels, expected at most {CHANNELS}",
+                    pd.name, pd.next_channel
+                ));
+            }
+        }
+        let names = self.pds.iter().map(|pd| &pd.name);
+        let regions = self.regions.iter().map(|region| &region.name);
+        for mut all in [names.collect::<Vec<_>>(), regions.collect()] {
+            all.sort();
+            let twice = all.windows(2).find_map(|pair| match pair {
+                [a, b] if a == b => Some(a),
+                _ => None,
+            });
+            if let Some(twice) = twice {
+                return Err(format!("found {twice} twice, expected names that differ"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The facts about a program: its ELF file's name and its priority.
+pub(super) fn program(program: Program) -> (&'static str, u8) {
+    match program {
+        Program::Timer => ("timer", 250),
+        Program::Serial => ("serial", 200),
+        Program::VirtioBlk => ("virtio_blk", 180),
+        Program::VirtioNet => ("virtio_net", 180),
+        Program::Console => ("console", 150),
+        Program::Net => ("net", 150),
+        Program::Block => ("block", 150),
+        Program::Vmm => ("vmm", 100),
+        // Below the guests, so that everything else is done when it turns the machine off.
+        Program::Power => ("power", 1),
+    }
+}
+
+/// Priority of vCPUs: a guest runs when no PD has anything to do.
+pub(super) const VCPU_PRIORITY: u8 = 10;
+/// Bytes of each PD's stack.
+pub(super) const STACK_BYTES: u64 = 0x1_0000;
