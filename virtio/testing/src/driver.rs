@@ -38,6 +38,14 @@ pub struct Used {
     pub writable: Vec<u8>,
 }
 
+impl Used {
+    /// The last writable byte: the status of a disk request. `None` if there is none.
+    #[must_use]
+    pub fn status(&self) -> Option<u8> {
+        self.writable.last().copied()
+    }
+}
+
 /// A chain that the device has not used yet.
 #[derive(Debug)]
 struct Pending {

@@ -41,6 +41,7 @@ mod driver;
 mod guest;
 mod heap;
 mod hostile;
+pub mod request;
 
 pub use buffer::{Buffer, readable, readable_obj, writable};
 pub use driver::{ChainId, Driver, Used};
