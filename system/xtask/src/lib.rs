@@ -9,5 +9,6 @@ pub mod guest;
 pub mod pack;
 pub mod process;
 pub mod progress;
+pub mod qemu;
 pub mod repo;
 pub mod system;

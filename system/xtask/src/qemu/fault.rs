@@ -1,0 +1,73 @@
+//! Lines of the console that mean the end of a guest or of a protection domain.
+
+/// Something ended that should not have: the line that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A VMM stopped its guest.
+    Guest {
+        /// The guest's name.
+        name: String,
+        /// Why.
+        cause: String,
+    },
+    /// A PD faulted or panicked; the line of the kernel, the monitor or the PD.
+    Domain(String),
+}
+
+/// How a VMM says that it stopped its guest for good.
+const STOPPED: (&str, &str) = ("sel4cp-vmm: guest ", " stopped: ");
+
+/// How kernels, the Microkit's monitor and our PDs start a line about a domain that is no more.
+const DOMAIN: &[&str] = &[
+    "sel4cp-kernel: fault: ",
+    "sel4cp-kernel: panic: ",
+    "MON|ERROR: ",
+];
+
+impl Fault {
+    /// Reads one line of the console.
+    pub fn parse(line: &str) -> Option<Self> {
+        let line = line.trim_end();
+        if let Some((_, rest)) = line.split_once(STOPPED.0)
+            && let Some((name, cause)) = rest.split_once(STOPPED.1)
+            && !name.contains(' ')
+        {
+            return Some(Self::Guest {
+                name: name.to_owned(),
+                cause: cause.to_owned(),
+            });
+        }
+        DOMAIN
+            .iter()
+            .any(|start| line.starts_with(start))
+            .then(|| Self::Domain(line.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_guest_is_recognised_with_its_cause() {
+        let fault = Fault::parse("sel4cp-vmm: guest linux stopped: write to 0xdead0000\r").unwrap();
+        let expected = Fault::Guest {
+            name: "linux".into(),
+            cause: "write to 0xdead0000".into(),
+        };
+        assert_eq!(fault, expected);
+    }
+
+    #[test]
+    fn ordinary_lines_are_not_faults() {
+        assert_eq!(Fault::parse("sel4cp-vmm: guest linux powered off"), None);
+        assert_eq!(Fault::parse("sel4cp-vmm: guest linux rebooting"), None);
+        assert_eq!(Fault::parse("[    1.0] Kernel panic - not syncing"), None);
+    }
+
+    #[test]
+    fn faults_of_domains_are_recognised_at_the_start_of_a_line_only() {
+        assert!(Fault::parse("MON|ERROR: received message 0x5").is_some());
+        assert_eq!(Fault::parse("echo MON|ERROR: "), None);
+    }
+}

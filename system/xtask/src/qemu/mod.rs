@@ -1,0 +1,133 @@
+//! Runs systems in QEMU: for a person at a terminal, for one command, and for tests.
+//!
+//! [`Machine`] is a running QEMU and the log of its serial line. [`Console`] talks to one guest's shell on it.
+
+pub mod bare;
+mod console;
+mod demux;
+mod fault;
+mod machine;
+mod payload;
+pub mod terminal;
+pub mod version;
+
+pub use console::{Console, Output};
+pub use fault::Fault;
+pub use machine::{Log, Machine};
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+/// Where the loader puts an image, and where its entry is.
+const LOAD_ADDRESS: u64 = sel4cp_abi::image::BASE;
+/// RAM of the machine.
+const MEMORY: &str = "size=2G";
+/// Lines of the console that an error repeats.
+const TAIL: usize = 40;
+
+/// What the serial line is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serial {
+    /// Standard input and output with QEMU's keys (`Ctrl-a x` ends it): for a person.
+    Person,
+    /// Standard input and output, every byte as it is: for a program.
+    Program,
+}
+
+impl Serial {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Person => &["-nographic"],
+            Self::Program => &["-nographic", "-serial", "stdio", "-monitor", "none"],
+        }
+    }
+}
+
+/// The command that runs `image` with the system's `devices`.
+pub fn command(program: &Path, image: &Path, devices: &[String], serial: Serial) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(["-machine", "virt,virtualization=on,highmem=off,secure=off"])
+        .args(["-cpu", "cortex-a53", "-m", MEMORY])
+        .args(serial.arguments())
+        .arg("-device")
+        .arg(loader(image))
+        .args(devices);
+    command
+}
+
+/// The loader device for `image`; a comma in its path is doubled, as QEMU wants it.
+fn loader(image: &Path) -> OsString {
+    let path = image.display().to_string().replace(',', ",,");
+    format!("loader,file={path},addr={LOAD_ADDRESS:#x},cpu-num=0").into()
+}
+
+/// Why waiting for something on the console ended without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The time limit passed.
+    TimedOut {
+        /// What was waited for.
+        waited_for: String,
+        /// The end of the console.
+        tail: String,
+    },
+    /// QEMU ended.
+    Ended {
+        /// What was waited for.
+        waited_for: String,
+        /// The end of the console.
+        tail: String,
+    },
+    /// A guest was stopped or a PD faulted.
+    Stopped {
+        /// The console from there on.
+        report: String,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut { waited_for, tail } => write!(
+                f,
+                "waited too long for {waited_for}; the console ended with\n{tail}"
+            ),
+            Self::Ended { waited_for, tail } => write!(
+                f,
+                "QEMU ended, expected {waited_for}; the console ended with\n{tail}"
+            ),
+            Self::Stopped { report } => f.write_str(report.trim_end()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The last lines of a console.
+fn tail(text: &str) -> String {
+    crate::process::tail(text, TAIL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_the_documented_one() {
+        let devices = ["-nic".to_owned(), "none".to_owned()];
+        let command = command(
+            Path::new("qemu-system-aarch64"),
+            Path::new("build/a,b/loader.img"),
+            &devices,
+            Serial::Person,
+        );
+        assert_eq!(
+            crate::process::shown(&command),
+            "qemu-system-aarch64 -machine virt,virtualization=on,highmem=off,secure=off -cpu cortex-a53 \
+             -m size=2G -nographic -device loader,file=build/a,,b/loader.img,addr=0x70000000,cpu-num=0 -nic none"
+        );
+    }
+}
