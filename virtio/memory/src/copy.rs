@@ -43,7 +43,6 @@ fn lead(at: *const u8, len: usize) -> usize {
 /// # Safety
 /// `from` must be valid for `to.len()` bytes, which nothing in this program accesses other than by
 /// atomics.
-#[inline]
 pub(crate) unsafe fn copy_out(from: *mut u8, to: &mut [u8]) {
     let (head, rest) = to.split_at_mut(lead(from, to.len()));
     let mut at = from;
@@ -90,7 +89,7 @@ pub(crate) unsafe fn copy_out(from: *mut u8, to: &mut [u8]) {
 pub(crate) unsafe fn copy_object(from: *mut u8, to: &mut [u8]) {
     if !to.len().is_multiple_of(WORD) || !from.addr().is_multiple_of(WORD) {
         // SAFETY: as the caller promised.
-        return unsafe { copy_out(from, to) };
+        return unsafe { copy_odd_object(from, to) };
     }
     let mut at = from;
     for chunk in to.chunks_exact_mut(WORD) {
@@ -101,12 +100,21 @@ pub(crate) unsafe fn copy_object(from: *mut u8, to: &mut [u8]) {
     }
 }
 
+/// What is left of [`copy_object`]: out of line, to keep the rest small.
+///
+/// # Safety
+/// As for [`copy_out`].
+#[inline(never)]
+unsafe fn copy_odd_object(from: *mut u8, to: &mut [u8]) {
+    // SAFETY: as the caller promised.
+    unsafe { copy_out(from, to) };
+}
+
 /// Copies `from` to guest memory at `to`.
 ///
 /// # Safety
 /// `to` must be valid for `from.len()` bytes, which nothing in this program accesses other than by
 /// atomics.
-#[inline]
 pub(crate) unsafe fn copy_in(from: &[u8], to: *mut u8) {
     let (head, rest) = from.split_at(lead(to, from.len()));
     let mut at = to;
