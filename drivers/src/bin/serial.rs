@@ -1,0 +1,5 @@
+//! The serial driver: a PL011 shared by all consoles and logs.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+sel4cp_pd::protection_domain!(init = sel4cp_drivers::serial::init);
