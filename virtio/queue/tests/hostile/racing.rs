@@ -82,9 +82,19 @@ fn scribble(ram: &GuestRam, config: &Config, stop: &AtomicBool) -> u64 {
     writes
 }
 
+/// Ends the other thread, also when this one fails.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_guest_that_races_gets_faults_and_nothing_else() {
-    let rounds = if cfg!(miri) { 200 } else { 200_000 };
+    // On a busy machine the two threads may take turns rarely: go on until enough has happened.
+    let enough = if cfg!(miri) { 1 } else { 2_000 };
     let mut guest = Guest::new();
     guest.add_queue(SIZE, Features::all());
     let config = guest.queue(0).config();
@@ -94,9 +104,10 @@ fn a_guest_that_races_gets_faults_and_nothing_else() {
     let (mut chains, mut faults) = (0u64, 0u64);
     let writes = std::thread::scope(|scope| {
         let scribbler = scope.spawn(|| scribble(&ram, &config, &stop));
+        let stopper = Stopper(&stop);
         let mut queue = Queue::new(&ram, &config).unwrap();
         let mut segments = [Span::EMPTY; 64];
-        for _ in 0..rounds {
+        while chains < enough || faults < enough {
             let mut budget = u32::from(SIZE) * 2;
             let result = queue.serve::<GuestFault>(&mut segments, |mut reader, mut writer| {
                 budget = budget.checked_sub(1).expect("serving has a bound");
@@ -118,7 +129,10 @@ fn a_guest_that_races_gets_faults_and_nothing_else() {
                 chains += 1;
                 Ok(Served::Done(writer.written()))
             });
-            assert_eq!(queue.out(), u16::from(result.is_err() && queue.out() == 1));
+            assert_eq!(queue.out(), 0);
+            if result.as_ref().is_ok_and(|batch| batch.chains == 0) {
+                std::thread::yield_now();
+            }
             if result.is_err() {
                 faults += 1;
                 // The driver resets the device, which then starts over at index 0.
@@ -127,14 +141,8 @@ fn a_guest_that_races_gets_faults_and_nothing_else() {
                 queue = Queue::new(&ram, &config).unwrap();
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
         scribbler.join().unwrap()
     });
     assert!(writes > 0);
-    if !cfg!(miri) {
-        assert!(
-            chains > 0 && faults > 0,
-            "{chains} chains, {faults} faults: nothing was tested"
-        );
-    }
 }
