@@ -3,6 +3,9 @@
 //! (serial, timer and power: written by helper P right now.)
 #![cfg_attr(target_os = "none", no_std)]
 
+pub mod block;
+pub mod net;
 pub mod power;
 pub mod serial;
 pub mod timer;
+pub mod virtio;

@@ -34,7 +34,8 @@ impl Log {
     fn line(&mut self, arguments: fmt::Arguments<'_>) {
         if self.dropped != 0 {
             let dropped = self.dropped;
-            self.attempt(format_args!("({dropped} lines dropped here)"));
+            let name = sys::name();
+            self.attempt(format_args!("{name}: ({dropped} lines dropped here)"));
             if self.cut {
                 return self.dropped = dropped.saturating_add(1);
             }
@@ -46,7 +47,7 @@ impl Log {
 
     /// Writes a line, whole or not at all.
     fn attempt(&mut self, arguments: fmt::Arguments<'_>) {
-        self.cut = writeln!(self, "{}: {arguments}", sys::name()).is_err();
+        self.cut = writeln!(self, "{arguments}").is_err();
         let Some(ring) = &mut self.ring else {
             return;
         };
@@ -98,6 +99,11 @@ pub(crate) fn open(header: &'static Header) {
 /// Writes one line, with the PD's name in front.
 #[doc(hidden)]
 pub fn line(arguments: fmt::Arguments<'_>) {
+    plain(format_args!("{}: {arguments}", sys::name()));
+}
+
+/// Writes one line as it is, for those that say themselves who speaks.
+pub fn plain(arguments: fmt::Arguments<'_>) {
     with(|state| {
         if let Ok(mut log) = state.log.try_borrow_mut() {
             log.line(arguments);
@@ -114,7 +120,7 @@ pub(crate) fn last_line(arguments: fmt::Arguments<'_>) {
         if log.kernel_prints {
             log.ring = None;
         }
-        log.line(arguments);
+        log.line(format_args!("{}: {arguments}", sys::name()));
     });
 }
 

@@ -1,0 +1,153 @@
+//! Whether a buffer of the backend makes sense for a network interface, and which pieces the hardware gets.
+
+use crate::virtio::dma::{Piece, guest_piece};
+use crate::virtio::queue::MAX_PIECES;
+use heapless::Vec;
+use sel4cp_model::net::{ETHERNET_HEADER, VLAN_TAG};
+use sel4cp_ring::net::HEADER;
+use sel4cp_ring::request::{Segment, status};
+
+/// Pieces for the hardware.
+pub type Pieces = Vec<Piece, MAX_PIECES>;
+
+/// The pieces of a frame to be sent: those of `header`, which is the driver's, then the segments.
+///
+/// # Errors
+/// The status to answer with, when the segments are no frame for a link with this `mtu` (in bytes) or do not
+/// lie in guest memory.
+pub fn outgoing(header: Option<Piece>, segments: &[Segment], mtu: u16) -> Result<Pieces, u8> {
+    let bytes = total(segments, false)?;
+    let most = u64::from(mtu) + u64::from(ETHERNET_HEADER + VLAN_TAG);
+    if bytes < u64::from(ETHERNET_HEADER) || bytes > most {
+        return Err(status::ERROR);
+    }
+    let mut pieces = Pieces::new();
+    push(&mut pieces, header)?;
+    for segment in segments {
+        push(&mut pieces, guest_piece(segment.offset, segment.len))?;
+    }
+    Ok(pieces)
+}
+
+/// The pieces of a buffer for hardware that puts `header` bytes before a frame: of the [`HEADER`] bytes that the
+/// buffer has for them the last ones, so that the frame follows where it is expected.
+///
+/// # Errors
+/// The status to answer with, when the segments have no room for a frame or do not lie in guest memory.
+pub fn incoming(header: u32, segments: &[Segment]) -> Result<Pieces, u8> {
+    let bytes = total(segments, true)?;
+    if bytes < u64::from(HEADER + ETHERNET_HEADER) {
+        return Err(status::ERROR);
+    }
+    let mut skip = HEADER.saturating_sub(header);
+    let mut pieces = Pieces::new();
+    for segment in segments {
+        let piece = guest_piece(segment.offset, segment.len).ok_or(status::ERROR)?;
+        match piece.skip(skip) {
+            Some(piece) => {
+                skip = 0;
+                push(&mut pieces, Some(piece))?;
+            }
+            None => skip = skip.saturating_sub(piece.len()),
+        }
+    }
+    Ok(pieces)
+}
+
+/// What the backend is told about a frame of which the hardware wrote `written` bytes, its `header` included.
+pub const fn received(header: u32, written: u32) -> u32 {
+    written.saturating_sub(header).saturating_add(HEADER)
+}
+
+/// Bytes of the segments, all of which must have some and go in the right direction.
+fn total(segments: &[Segment], device_writes: bool) -> Result<u64, u8> {
+    let fits = |segment: &Segment| segment.len != 0 && segment.device_writes() == device_writes;
+    if segments.is_empty() || !segments.iter().all(fits) {
+        return Err(status::ERROR);
+    }
+    // At most 2⁶ times 2³².
+    Ok(segments.iter().map(|segment| u64::from(segment.len)).sum())
+}
+
+fn push(pieces: &mut Pieces, piece: Option<Piece>) -> Result<(), u8> {
+    let piece = piece.ok_or(status::ERROR)?;
+    pieces.push(piece).map_err(|_| status::ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::fake;
+
+    fn segments(lens: &[u32], flags: u32) -> std::vec::Vec<Segment> {
+        let mut offset = 0x100;
+        let segment = |len: &u32| {
+            let segment = Segment {
+                offset,
+                len: *len,
+                flags,
+            };
+            offset += u64::from(*len);
+            segment
+        };
+        lens.iter().map(segment).collect()
+    }
+
+    fn lens(pieces: Result<Pieces, u8>) -> Result<std::vec::Vec<u32>, u8> {
+        pieces.map(|pieces| pieces.iter().map(Piece::len).collect())
+    }
+
+    #[test]
+    fn s5_1_6_2_frames_fit_the_link() {
+        fake::windows();
+        let header = guest_piece(0, 12);
+        let out = |list: &[u32]| lens(outgoing(header, &segments(list, 0), 1500));
+        assert_eq!(out(&[14, 1500, 4]), Ok(vec![12, 14, 1500, 4]));
+        for bad in [
+            &[14, 1500, 5][..],
+            &[13],
+            &[],
+            &[60, 0],
+            &[u32::MAX, u32::MAX],
+        ] {
+            assert_eq!(out(bad), Err(status::ERROR), "{bad:?}");
+        }
+        let wrong = segments(&[60], Segment::DEVICE_WRITES);
+        assert_eq!(lens(outgoing(header, &wrong, 1500)), Err(status::ERROR));
+        let outside = [Segment {
+            offset: u64::MAX,
+            len: 60,
+            flags: 0,
+        }];
+        assert_eq!(lens(outgoing(header, &outside, 1500)), Err(status::ERROR));
+    }
+
+    #[test]
+    fn s5_1_6_3_the_frame_follows_the_header_bytes() {
+        fake::windows();
+        let posted = |header, list: &[u32]| lens(incoming(header, &segments(list, 1)));
+        assert_eq!(posted(12, &[12, 1514]), Ok(vec![12, 1514]));
+        assert_eq!(
+            posted(10, &[12, 1514]),
+            Ok(vec![10, 1514]),
+            "a legacy header is shorter"
+        );
+        assert_eq!(posted(10, &[1, 1, 10, 1514]), Ok(vec![10, 1514]));
+        assert_eq!(posted(10, &[1, 1525]), Ok(vec![1524]));
+        for bad in [&[25][..], &[], &[1514, 0], &[u32::MAX]] {
+            assert_eq!(posted(12, bad), Err(status::ERROR), "{bad:?}");
+        }
+        assert_eq!(
+            lens(incoming(12, &segments(&[1526], 0))),
+            Err(status::ERROR)
+        );
+    }
+
+    #[test]
+    fn lengths_count_the_header_that_the_backend_expects() {
+        assert_eq!(
+            [received(12, 72), received(10, 70), received(12, 0)],
+            [72, 72, 12]
+        );
+    }
+}

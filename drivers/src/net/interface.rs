@@ -1,0 +1,127 @@
+//! The hardware: what it is (§5.1.4), and its two queues.
+
+use crate::virtio::queue::Queue;
+use crate::virtio::transport::{Trouble, field8, field16, negotiate};
+use core::mem::offset_of;
+use sel4cp_model::features::Features as Common;
+use sel4cp_model::net::{Config, Features, Header, RECEIVEQ, STATUS_LINK_UP, TRANSMITQ};
+use sel4cp_ring::net::Interface as Facts;
+use virtio_drivers::transport::Transport;
+
+/// Descriptors of the receive queue: as many as QEMU allows.
+pub const RECEIVE_SIZE: usize = 1024;
+/// Descriptors of the transmit queue.
+pub const TRANSMIT_SIZE: usize = 512;
+/// Receive buffers of at most two segments that fit, besides the one that waits.
+const RECEIVE_BUFFERS: u16 = 512;
+/// Frames of at most two segments that fit, with the header's.
+const TRANSMIT_BUFFERS: u16 = 170;
+
+/// What is used of the hardware, if it has it.
+const WANTED: Features = Features::MAC.union(Features::MTU).union(Features::STATUS);
+
+/// A network interface.
+pub struct Interface<T> {
+    pub(super) transport: T,
+    features: Features,
+    /// Bytes before each frame.
+    header: u32,
+    /// What the backend is told.
+    facts: Facts,
+}
+
+impl<T: Transport> Interface<T> {
+    /// Resets the interface behind `transport` and sets it up with its queues.
+    ///
+    /// # Errors
+    /// [`Trouble`] says why it cannot be used.
+    pub fn start<R>(
+        transport: T,
+        receive: &mut Queue<R, RECEIVE_SIZE>,
+        transmit: &mut Queue<R, TRANSMIT_SIZE>,
+    ) -> Result<Self, Trouble> {
+        let mut interface = Self {
+            transport,
+            features: Features::empty(),
+            header: Header::SIZE,
+            facts: Facts::default(),
+        };
+        interface.set_up(receive, transmit)?;
+        Ok(interface)
+    }
+
+    /// Resets the interface and sets it up with its queues, which must have nothing in flight.
+    ///
+    /// # Errors
+    /// [`Trouble`] says why it cannot be used.
+    pub fn set_up<R>(
+        &mut self,
+        receive: &mut Queue<R, RECEIVE_SIZE>,
+        transmit: &mut Queue<R, TRANSMIT_SIZE>,
+    ) -> Result<(), Trouble> {
+        let transport = &mut self.transport;
+        let agreed = negotiate(transport, WANTED.bits())?;
+        let event_idx = agreed & Common::EVENT_IDX.bits() != 0;
+        receive.set_up(transport, RECEIVEQ, event_idx)?;
+        transmit.set_up(transport, TRANSMITQ, event_idx)?;
+        transport.finish_init();
+        self.header = if agreed & Common::VERSION_1.bits() == 0 {
+            Header::LEGACY_SIZE
+        } else {
+            Header::SIZE
+        };
+        self.features = Features::from_bits_truncate(agreed);
+        self.facts = self.read_facts()?;
+        Ok(())
+    }
+
+    /// What the backend is told.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Bytes that the hardware has before each frame (§5.1.6).
+    pub const fn header(&self) -> u32 {
+        self.header
+    }
+
+    /// Reads the configuration space again; true if something has changed.
+    ///
+    /// # Errors
+    /// The configuration space is too small.
+    pub fn refresh(&mut self) -> Result<bool, Trouble> {
+        let facts = self.read_facts()?;
+        let old = core::mem::replace(&mut self.facts, facts);
+        Ok(old != facts)
+    }
+
+    fn read_facts(&self) -> Result<Facts, Trouble> {
+        Ok(self.transport.read_consistent(|| self.read_once())?)
+    }
+
+    /// The configuration space's fields, those that the features make valid.
+    fn read_once(&self) -> virtio_drivers::Result<Facts> {
+        let transport = &self.transport;
+        let with = |feature| self.features.contains(feature);
+        let mut facts = Facts {
+            mtu: 1500,
+            link_up: 1,
+            transmit_buffers: TRANSMIT_BUFFERS,
+            receive_buffers: RECEIVE_BUFFERS,
+            ..Facts::default()
+        };
+        if with(Features::MAC) {
+            for (index, byte) in facts.mac.iter_mut().enumerate() {
+                *byte = field8(transport, offset_of!(Config, mac) + index)?;
+            }
+        }
+        if with(Features::STATUS) {
+            let status = field16(transport, offset_of!(Config, status))?;
+            facts.link_up = status & STATUS_LINK_UP;
+        }
+        if with(Features::MTU) {
+            facts.mtu = field16(transport, offset_of!(Config, mtu))?;
+        }
+        Ok(facts)
+    }
+}

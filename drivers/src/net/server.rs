@@ -1,0 +1,255 @@
+//! The verbs: take buffers from the ring, give them to the interface, give them back when it is done.
+
+use super::frame::{incoming, outgoing, received};
+use super::interface::{Interface, RECEIVE_SIZE, TRANSMIT_SIZE};
+use crate::virtio::Serve;
+use crate::virtio::dma::Area;
+use crate::virtio::port::Port;
+use crate::virtio::queue::{Hardware, Queue, Table};
+use crate::virtio::transport::{Trouble, reset};
+use sel4cp_pd::{Channel, Once, fatal, log};
+use sel4cp_ring::info::Writer;
+use sel4cp_ring::layout::DriverEnds;
+use sel4cp_ring::net::{MAX_SEGMENTS, RECEIVE, TRANSMIT};
+use sel4cp_ring::request::{Completion, Header, RESET, Segment, status};
+use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
+
+/// What is remembered of a buffer that the interface has.
+type Record = Header;
+
+/// The driver's large memory, in statics.
+pub struct Storage {
+    receive: Once<Hardware<RECEIVE_SIZE>>,
+    transmit: Once<Hardware<TRANSMIT_SIZE>>,
+    work: Once<Work>,
+}
+
+/// Memory of a [`Server`].
+struct Work {
+    received: Table<Record, RECEIVE_SIZE>,
+    transmitted: Table<Record, TRANSMIT_SIZE>,
+    segments: [Segment; MAX_SEGMENTS],
+}
+
+impl Storage {
+    /// Empty.
+    pub const fn new() -> Self {
+        const NONE: Segment = Segment {
+            offset: 0,
+            len: 0,
+            flags: 0,
+        };
+        Self {
+            receive: Once::new(None),
+            transmit: Once::new(None),
+            work: Once::new(Work {
+                received: Table::new(),
+                transmitted: Table::new(),
+                segments: [NONE; MAX_SEGMENTS],
+            }),
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What stands between the ring and the interface.
+pub struct Server<T> {
+    interface: Interface<T>,
+    receive: Queue<Record, RECEIVE_SIZE>,
+    transmit: Queue<Record, TRANSMIT_SIZE>,
+    info: Writer,
+    port: Port,
+    /// The header before every frame that is sent: all zero, no offload.
+    header: Area,
+    /// The last request taken from the ring, or the one that waits.
+    segments: &'static mut [Segment; MAX_SEGMENTS],
+    /// A request that waits for descriptors.
+    held: Option<Header>,
+}
+
+impl<T: Transport> Serve<T> for Server<T> {
+    const KIND: DeviceType = DeviceType::Network;
+    type Storage = Storage;
+
+    fn start(
+        transport: T,
+        storage: &'static Storage,
+        ends: DriverEnds,
+        backend: Channel,
+    ) -> Result<Self, Trouble> {
+        let queues = (storage.receive.take(), storage.transmit.take());
+        let ((Some(receive), Some(transmit)), Some(work)) = (queues, storage.work.take()) else {
+            return Err(Trouble::Memory);
+        };
+        let header = Area::new(1).ok_or(Trouble::Memory)?;
+        let mut receive = Queue::new(receive, &mut work.received);
+        let mut transmit = Queue::new(transmit, &mut work.transmitted);
+        let interface = Interface::start(transport, &mut receive, &mut transmit)?;
+        let mut server = Self {
+            interface,
+            receive,
+            transmit,
+            info: ends.info,
+            port: Port::new(ends.requests, ends.completions, backend),
+            header,
+            segments: &mut work.segments,
+            held: None,
+        };
+        server.info.start(server.interface.facts());
+        backend.notify();
+        Ok(server)
+    }
+
+    fn interrupt(&mut self) {
+        let reasons = self.interface.transport.ack_interrupt();
+        if reasons.contains(InterruptStatus::DEVICE_CONFIGURATION_INTERRUPT) {
+            self.changed();
+        }
+        self.work();
+    }
+
+    fn work(&mut self) {
+        loop {
+            self.finish();
+            self.submit();
+            self.receive.tell(&mut self.interface.transport);
+            self.transmit.tell(&mut self.interface.transport);
+            self.port.flush();
+            // With a request that waits for descriptors, the next interrupt goes on.
+            if self.held.is_some() || !self.port.arm(self.in_flight()) {
+                break;
+            }
+        }
+    }
+}
+
+impl<T: Transport> Server<T> {
+    fn in_flight(&self) -> usize {
+        self.receive.in_flight() + self.transmit.in_flight()
+    }
+
+    /// Gives back what the interface is done with.
+    fn finish(&mut self) {
+        if let Err(error) = self.try_finish() {
+            log!("interface: {error}, it is reset");
+            self.recover();
+        }
+    }
+
+    fn try_finish(&mut self) -> virtio_drivers::Result {
+        while let Some((header, written)) = self.receive.pop()? {
+            let len = received(self.interface.header(), written);
+            self.port.complete(Completion::of(&header, status::OK, len));
+        }
+        while let Some((header, _)) = self.transmit.pop()? {
+            self.port.complete(Completion::of(&header, status::OK, 0));
+        }
+        Ok(())
+    }
+
+    /// Takes requests from the ring until there is none, or one has to wait.
+    fn submit(&mut self) {
+        loop {
+            let outstanding = self.in_flight();
+            let header = match self.held.take() {
+                Some(header) => header,
+                None => match self.port.next(outstanding, self.segments) {
+                    Some(header) => header,
+                    None => return,
+                },
+            };
+            if header.op == RESET {
+                self.recover();
+                self.port.complete(Completion::of(&header, status::OK, 0));
+                continue;
+            }
+            match self.try_submit(&header) {
+                Ok(()) => {}
+                Err(Refused::Wait) => {
+                    self.held = Some(header);
+                    return;
+                }
+                Err(Refused::Answer(status)) => {
+                    self.port.complete(Completion::of(&header, status, 0));
+                }
+            }
+        }
+    }
+
+    fn try_submit(&mut self, header: &Header) -> Result<(), Refused> {
+        let segments = self.segments.get(..usize::from(header.count));
+        let segments = segments.unwrap_or_default();
+        let size = self.interface.header();
+        let added = match header.op {
+            TRANSMIT => {
+                let zero = self.header.piece(0, size);
+                let mtu = self.interface.facts().mtu;
+                let pieces = outgoing(zero, segments, mtu).map_err(Refused::Answer)?;
+                self.transmit.add(&pieces, &[], *header)
+            }
+            RECEIVE => {
+                let pieces = incoming(size, segments).map_err(Refused::Answer)?;
+                self.receive.add(&[], &pieces, *header)
+            }
+            _ => return Err(Refused::Answer(status::UNSUPPORTED)),
+        };
+        added.map_err(|error| match error {
+            virtio_drivers::Error::QueueFull => Refused::Wait,
+            _ => Refused::Answer(status::ERROR),
+        })
+    }
+
+    /// The interface says that its configuration has changed, or that it is broken.
+    fn changed(&mut self) {
+        let status = self.interface.transport.get_status();
+        if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            log!("interface: needs a reset, and gets it");
+            return self.recover();
+        }
+        match self.interface.refresh() {
+            Ok(false) => {}
+            Ok(true) => self.publish(),
+            Err(error) => log!("interface: {error}"),
+        }
+    }
+
+    /// Resets the interface: there is no other way to get receive buffers back. All buffers are given back
+    /// undone, after the interface has said that it does not touch them any more.
+    fn recover(&mut self) {
+        if let Err(error) = reset(&mut self.interface.transport) {
+            fatal!("interface: {error}");
+        }
+        let port = &mut self.port;
+        let mut cancel = |header: Record| {
+            port.complete(Completion::of(&header, status::CANCELLED, 0));
+        };
+        self.receive.take_back(&mut cancel);
+        self.transmit.take_back(&mut cancel);
+        let old = *self.interface.facts();
+        let set_up = self.interface.set_up(&mut self.receive, &mut self.transmit);
+        if let Err(error) = set_up {
+            fatal!("interface: {error}");
+        }
+        if old != *self.interface.facts() {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.info.change(self.interface.facts());
+        self.port.backend().notify();
+    }
+}
+
+/// Why a buffer was not given to the interface.
+enum Refused {
+    /// There is no room now.
+    Wait,
+    /// It is answered with this status.
+    Answer(u8),
+}

@@ -1,0 +1,216 @@
+//! A virtqueue of the hardware, and what its requests in flight are.
+
+use super::chains::{Chain, Chains};
+use super::dma::{DriverMemory, Piece};
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{Ordering::SeqCst, fence};
+use heapless::Vec;
+use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::Transport;
+use virtio_drivers::{Error, Result};
+
+/// Most pieces of one request in each direction.
+pub const MAX_PIECES: usize = 258;
+
+/// A request that the hardware has: its pieces, and what it is to the driver.
+struct InFlight<R> {
+    record: R,
+    readable: Chain,
+    writable: Chain,
+}
+
+/// The crate's virtqueue, when it is set up. It is large, and meant for a static.
+pub type Hardware<const SIZE: usize> = Option<VirtQueue<DriverMemory, SIZE>>;
+
+/// What is known about the requests of a virtqueue with `SIZE` descriptors. It is large, and meant for a static.
+pub struct Table<R, const SIZE: usize> {
+    pieces: Chains<Piece, SIZE>,
+    /// By the head descriptor, which is the crate's token.
+    requests: [Option<InFlight<R>>; SIZE],
+}
+
+impl<R, const SIZE: usize> Table<R, SIZE> {
+    /// No requests: all zero.
+    pub const fn new() -> Self {
+        Self {
+            pieces: Chains::new(Piece::EMPTY),
+            requests: [const { None }; SIZE],
+        }
+    }
+
+    /// Ends a request: its record.
+    fn free(&mut self, request: InFlight<R>) -> R {
+        self.pieces.free(request.readable);
+        self.pieces.free(request.writable);
+        request.record
+    }
+}
+
+impl<R, const SIZE: usize> Default for Table<R, SIZE> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A virtqueue with `SIZE` descriptors, and its requests in flight.
+pub struct Queue<R: 'static, const SIZE: usize> {
+    hardware: &'static mut Hardware<SIZE>,
+    table: &'static mut Table<R, SIZE>,
+    index: u16,
+    in_flight: usize,
+    /// Requests were added since the hardware was last told.
+    untold: bool,
+}
+
+impl<R, const SIZE: usize> Queue<R, SIZE> {
+    /// A queue in the given memory, which is not set up yet.
+    pub fn new(hardware: &'static mut Hardware<SIZE>, table: &'static mut Table<R, SIZE>) -> Self {
+        Self {
+            hardware,
+            table,
+            index: 0,
+            in_flight: 0,
+            untold: false,
+        }
+    }
+
+    /// Sets queue `index` of the device up, after a reset of the device: what was in flight must have been taken
+    /// back with [`take_back`](Self::take_back).
+    ///
+    /// # Errors
+    /// The virtio-drivers crate's: the device has no such queue, or there is no memory for it.
+    pub fn set_up(
+        &mut self,
+        transport: &mut impl Transport,
+        index: u16,
+        event_idx: bool,
+    ) -> Result {
+        // The old one's memory first: there may not be enough for two.
+        *self.hardware = None;
+        self.untold = false;
+        self.index = index;
+        // Indirect descriptors would need a heap.
+        *self.hardware = Some(VirtQueue::new(transport, index, false, event_idx)?);
+        Ok(())
+    }
+
+    /// Requests that the hardware has.
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Gives the hardware a request: pieces it reads, then pieces it writes. It learns of it with
+    /// [`tell`](Self::tell).
+    ///
+    /// # Errors
+    /// The crate's `QueueFull` when there are not enough descriptors now, `InvalidParam` for no pieces or more
+    /// than [`MAX_PIECES`]; nothing happens then.
+    pub fn add(&mut self, readable: &[Piece], writable: &[Piece], record: R) -> Result {
+        let Some(hardware) = self.hardware else {
+            return Err(Error::NotReady);
+        };
+        let count = readable.len() + writable.len();
+        if count == 0 || readable.len() > MAX_PIECES || writable.len() > MAX_PIECES {
+            return Err(Error::InvalidParam);
+        }
+        if self.table.pieces.left() < count || hardware.available_desc() < count {
+            return Err(Error::QueueFull);
+        }
+        let inputs = inputs(readable.iter().copied());
+        let mut outputs = outputs(writable.iter().copied());
+        // SAFETY: the pieces are inside the windows, which stay mapped; guest memory is never accessed by this
+        // PD, and the driver's own only after the request has come back. The slices are gone at the end of
+        // this function, the crate keeps the addresses alone.
+        let token = unsafe { hardware.add(&inputs, &mut outputs) }?;
+        let (readable, writable) = (readable.iter().copied(), writable.iter().copied());
+        let pieces = &mut self.table.pieces;
+        if let (Some(readable), Some(writable)) = (pieces.put(readable), pieces.put(writable))
+            && let Some(place) = self.table.requests.get_mut(usize::from(token))
+        {
+            *place = Some(InFlight {
+                record,
+                readable,
+                writable,
+            });
+            self.in_flight += 1;
+        }
+        self.untold = true;
+        Ok(())
+    }
+
+    /// Tells the hardware about all requests added since the last time.
+    ///
+    /// It is told even when it says that it looks anyway: the crate's own check forgets that indices wrap around,
+    /// and one needless write for a batch costs less than a batch that nobody looks at.
+    pub fn tell(&mut self, transport: &mut impl Transport) {
+        if core::mem::take(&mut self.untold) {
+            transport.notify(self.index);
+        }
+    }
+
+    /// The next request that the hardware has done, with the number of bytes it says it wrote.
+    ///
+    /// When there is none, the hardware will interrupt for the next one.
+    ///
+    /// # Errors
+    /// `WrongToken` if the hardware is done with something it was never given; it needs a reset.
+    pub fn pop(&mut self) -> Result<Option<(R, u32)>> {
+        let Some(hardware) = self.hardware else {
+            return Ok(None);
+        };
+        if !hardware.can_pop() {
+            // The wish to be interrupted, which the last pop wrote, must be out before this last look.
+            fence(SeqCst);
+            if !hardware.can_pop() {
+                return Ok(None);
+            }
+        }
+        let token = hardware.peek_used().ok_or(Error::NotReady)?;
+        let request = self.table.requests.get_mut(usize::from(token));
+        let request = request.and_then(Option::take).ok_or(Error::WrongToken)?;
+        let inputs = inputs(self.table.pieces.iter(&request.readable));
+        // The crate borrows the list for as long as its slices live, so it must not be dropped (it owns nothing).
+        let mut outputs = ManuallyDrop::new(outputs(self.table.pieces.iter(&request.writable)));
+        // SAFETY: these are the pieces that were added under this token.
+        let written = unsafe { hardware.pop_used(token, &inputs, &mut outputs) };
+        self.in_flight = self.in_flight.saturating_sub(1);
+        Ok(Some((self.table.free(request), written?)))
+    }
+
+    /// Takes all requests back from a device that has been reset and so will not touch them any more.
+    pub fn take_back(&mut self, mut each: impl FnMut(R)) {
+        *self.hardware = None;
+        self.in_flight = 0;
+        for token in 0..SIZE {
+            let request = self.table.requests.get_mut(token).and_then(Option::take);
+            if let Some(request) = request {
+                each(self.table.free(request));
+            }
+        }
+    }
+}
+
+/// Pieces that the hardware reads, as the crate wants them.
+fn inputs<'a>(pieces: impl Iterator<Item = Piece>) -> Vec<&'a [u8], MAX_PIECES> {
+    pieces
+        .take(MAX_PIECES)
+        .map(|piece| {
+            // SAFETY: mapped for as long as the PD runs. The slice only carries address and length to the crate,
+            // which translates them (`DriverMemory::share`); neither it nor we read through it, so that it does
+            // not matter that guest memory changes all the time.
+            unsafe { piece.memory().as_ref() }
+        })
+        .collect()
+}
+
+/// Pieces that the hardware writes, as the crate wants them.
+fn outputs<'a>(pieces: impl Iterator<Item = Piece>) -> Vec<&'a mut [u8], MAX_PIECES> {
+    pieces
+        .take(MAX_PIECES)
+        .map(|piece| {
+            // SAFETY: as in `inputs`; nobody writes through it either, so that pieces of guest memory which a
+            // guest has made overlap do no harm here.
+            unsafe { piece.memory().as_mut() }
+        })
+        .collect()
+}
