@@ -1,0 +1,129 @@
+//! Loads and stores that stage 2 refuses.
+
+use super::{INSTRUCTION, Machine};
+use crate::bus::Target;
+use crate::exit::{Access, Exit, FaultStatus};
+use crate::mmio::Effect;
+use crate::report::Cause;
+use crate::vcpu::{Context, Exception, Hold, State, resume_at};
+use sel4cp_pd::Vcpu;
+
+impl Machine {
+    /// Serves a load or store; the vCPU goes on unless a device holds it.
+    #[inline]
+    pub(super) fn access(&mut self, vcpu: Vcpu, access: Access) -> Result<(), Cause> {
+        let syndrome = access.syndrome;
+        let target = self.bus.find(access.address);
+        if matches!(target, Target::Ram) {
+            // RAM is the guest's: nothing that it does there comes here, unless the mapping is broken.
+            return Err(Cause::Mapping(Exit::Access(access)));
+        }
+        let next = access.ip.wrapping_add(INSTRUCTION);
+        if syndrome.is_cache_maintenance() && !matches!(target, Target::Nothing) {
+            // Registers are not cached.
+            return Ok(resume_at(vcpu, next)?);
+        }
+        // What real hardware answers to what it cannot do: a device that is not there, table walks through device
+        // registers, and accesses by instructions that devices do not get (pairs, vectors, with write-back).
+        let refused = matches!(target, Target::Nothing)
+            || !syndrome.is_valid()
+            || syndrome.is_table_walk()
+            || syndrome.fault_status() == FaultStatus::External;
+        if refused {
+            return Ok(Context::new(vcpu).take(Exception::Data(syndrome))?);
+        }
+        let mut context = Context::new(vcpu);
+        if syndrome.is_write() {
+            let value = syndrome.stored(context.x(syndrome.register())?);
+            self.store(vcpu, target, &access, value)
+        } else {
+            let value = self.load(vcpu, target, syndrome.size());
+            Ok(context.finish(next, syndrome.register(), syndrome.loaded(value))?)
+        }
+    }
+
+    fn load(&self, vcpu: Vcpu, target: Target, size: u8) -> u64 {
+        match target {
+            Target::Device(index, offset) => self
+                .devices
+                .get(index)
+                .map_or(0, |device| device.transport.read(offset, size)),
+            Target::Distributor(offset) => self.gic.read(vcpu.id(), offset, size),
+            Target::Uart(offset) => self.uart.as_ref().map_or(0, |uart| uart.read(offset)),
+            Target::Empty | Target::Ram | Target::Nothing => 0,
+        }
+    }
+
+    fn store(
+        &mut self,
+        vcpu: Vcpu,
+        target: Target,
+        access: &Access,
+        value: u64,
+    ) -> Result<(), Cause> {
+        let size = access.syndrome.size();
+        let ip = access.ip;
+        match target {
+            Target::Device(index, offset) => {
+                if self.store_device(index, offset, size, value) {
+                    let device = index;
+                    self.set_state(vcpu, State::Held(Hold::Reset { device, ip }));
+                    // The backend may have been faster than we were.
+                    return self.device_notified(index);
+                }
+            }
+            Target::Distributor(offset) => {
+                self.gic.write(vcpu.id(), offset, size, value);
+                self.deliver()?;
+            }
+            Target::Uart(offset) => {
+                let done = self
+                    .uart
+                    .as_mut()
+                    .is_none_or(|uart| uart.write(offset, value));
+                if !done {
+                    self.set_state(vcpu, State::Held(Hold::Uart { value, ip }));
+                    return Ok(());
+                }
+            }
+            Target::Empty | Target::Ram | Target::Nothing => {}
+        }
+        Ok(resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?)
+    }
+
+    /// True: the vCPU is to be held until the device is reset.
+    #[inline]
+    fn store_device(&mut self, index: usize, offset: u64, size: u8, value: u64) -> bool {
+        let Some(device) = self.devices.get_mut(index) else {
+            return false;
+        };
+        match device.transport.write(offset, size, value) {
+            Effect::None => return false,
+            Effect::Notify => device.channel.notify(),
+            Effect::Line => self.sample(index),
+            Effect::Reset => {
+                device.channel.notify();
+                self.sample(index);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The UART's peer has taken output: vCPUs that are held go on, as long as there is room.
+    pub(super) fn uart_has_room(&mut self) -> Result<(), Cause> {
+        for vcpu in self.vcpus() {
+            let State::Held(Hold::Uart { value, ip }) = self.state(vcpu) else {
+                continue;
+            };
+            // Only the data register holds, and it is the first.
+            let done = self.uart.as_mut().is_none_or(|uart| uart.write(0, value));
+            if !done {
+                break;
+            }
+            self.set_state(vcpu, State::Running);
+            resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?;
+        }
+        Ok(())
+    }
+}
