@@ -1,24 +1,30 @@
 //! Packs a `.system` file and its programs into an image for the bundled kernel.
 //!
-//! It reads the plain SDF and the same ELF files that the SDK's `microkit` takes.
+//! It reads the plain SDF and the same ELF files that the SDK's `microkit` takes, gives every page its physical
+//! address, and writes the format of [`sel4cp_abi::image`].
 
-use std::fmt;
+mod blocks;
+mod check;
+mod domain;
+mod elf;
+mod error;
+mod image;
+mod layout;
+mod memory;
+mod parse;
+mod place;
+mod report;
+mod sdf;
+mod xml;
+
+pub use error::{Error, Result};
+
+use elf::Program;
+use layout::Layout;
+use place::Placed;
+use sdf::{System, Value};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-/// Why a system could not be packed; the text says which file, what was found and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(String);
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Error {}
-
-/// A result of packing.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// Which configuration of the bundled kernel the image is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +48,98 @@ pub fn pack(
     out_image: &Path,
     out_report: &Path,
 ) -> Result<()> {
-    let _ = (search_paths, kernel, configuration, out_image, out_report);
-    Err(Error(format!(
-        "cannot pack {}: not written yet",
-        sdf.display()
-    )))
+    let mut files = parse::Files::new(search_paths);
+    let system = parse::parse(sdf, &mut files)?;
+    let programs = programs(sdf, &system, &files)?;
+    let kernel = Program::read(kernel, None)?;
+    let (kernel_end, kernel) = image::kernel(&kernel)?;
+    let (mut layout, mut placed) = lay_out(&system, &programs, kernel_end, &HashMap::new())?;
+    let addresses = physical_addresses(&system, &layout);
+    if !addresses.is_empty() {
+        // The values change no sizes, so that the addresses stay what they are.
+        (layout, placed) = lay_out(&system, &programs, kernel_end, &addresses)?;
+    }
+    let image = image::image(kernel, &layout, &placed, configuration)?;
+    let report = report::report(sdf, &system, &layout, &placed);
+    write(out_image, &image)?;
+    write(out_report, report.as_bytes())
+}
+
+/// The domains' programs, each file read once.
+fn programs(sdf: &Path, system: &System, files: &parse::Files<'_>) -> Result<Vec<Program>> {
+    let mut known: HashMap<(&Path, Option<&Path>), Program> = HashMap::new();
+    let mut programs = Vec::new();
+    for domain in &system.domains {
+        let key = (
+            domain.program.as_path(),
+            domain.program_for_symbols.as_deref(),
+        );
+        let program = match known.get(&key) {
+            Some(program) => program.clone(),
+            None => {
+                let find = |name: &Path| {
+                    files.find(name).map_err(|error| {
+                        Error::file(
+                            sdf,
+                            format!(
+                                "{}: the program of {}: {error}",
+                                domain.place.row, domain.name
+                            ),
+                        )
+                    })
+                };
+                let symbols = domain
+                    .program_for_symbols
+                    .as_deref()
+                    .map(find)
+                    .transpose()?;
+                let program = Program::read(&find(&domain.program)?, symbols.as_deref())?;
+                known.insert(key, program.clone());
+                program
+            }
+        };
+        programs.push(program);
+    }
+    Ok(programs)
+}
+
+/// Patches the programs, lays the system out and gives every block its address.
+fn lay_out(
+    system: &System,
+    programs: &[Program],
+    kernel_end: u64,
+    addresses: &HashMap<&str, u64>,
+) -> Result<(Layout, Placed)> {
+    let mut programs = programs.to_vec();
+    for (number, program) in programs.iter_mut().enumerate() {
+        layout::patch(system, number, program, addresses)?;
+    }
+    let mut layout = layout::lay_out(system, &programs)?;
+    let entries: Vec<u64> = programs.iter().map(|program| program.entry).collect();
+    let placed = place::place(system, &mut layout, kernel_end, &entries)?;
+    Ok((layout, placed))
+}
+
+/// The physical addresses of the regions that somebody asks for.
+fn physical_addresses<'a>(system: &'a System, layout: &Layout) -> HashMap<&'a str, u64> {
+    let mut addresses = HashMap::new();
+    for variable in system.domains.iter().flat_map(|domain| &domain.variables) {
+        let Value::Physical(name) = &variable.value else {
+            continue;
+        };
+        let number = system
+            .regions
+            .iter()
+            .position(|region| region.name == *name);
+        let part = number.and_then(|number| layout.regions.get(number)?.first());
+        if let Some(block) = part.and_then(|part| layout.blocks.all.get(part.block)) {
+            addresses.insert(name.as_str(), block.address);
+        }
+    }
+    addresses
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes)
+        .map_err(|error| Error::file(path, format!("cannot write it: {error}")))
 }

@@ -26,6 +26,8 @@ pub use error::{Error, Mistake, Result};
 pub use generate::generate;
 pub use model::{Block, Console, Forward, Guest, Net, Source, System};
 
+pub(crate) use text::size;
+
 use sel4cp_abi::label::Labels;
 use std::path::PathBuf;
 

@@ -1,18 +1,18 @@
 //! Wires a system: which PDs there are, what each maps, who talks to whom, and each PD's configuration.
 
+mod devices;
+mod shared;
+
 use super::board::{Area, Board, Hardware, Transport};
 use super::files::Checked;
-use super::limits::DMA_BYTES;
 use super::model::{Guest, System};
 use super::plan::{PdId, Plan, RegionId, Rights};
 use super::{GuestFiles, Target};
 use sel4cp_abi::config::{
-    BackendConfig, Config, Device, Header, MAX_DEVICES, MAX_SERIAL_CLIENTS, MAX_TIMER_CLIENTS,
-    Name, PowerConfig, Program, Region, Ring, SerialClient, SerialConfig, TimerConfig,
-    VirtioDriverConfig, VmmConfig,
+    Config, Device, Header, MAX_DEVICES, Name, Program, Region, Ring, SerialClient, VmmConfig,
 };
 use sel4cp_abi::image::PAGE;
-use sel4cp_ring::layout::{BYTE_PAIR_SIZE, DEVICE_SIZE, byte_pair_size};
+use sel4cp_ring::layout::byte_pair_size;
 use std::path::{Path, PathBuf};
 
 /// The symbol of each PD that gets the address of its configuration.
@@ -328,205 +328,6 @@ impl Wiring<'_> {
         self.plan.name_latest(pd, CONFIG_SYMBOL);
         self.configs.push((pd, bytes));
     }
-
-    fn console(&mut self, common: &Common<'_>) -> Result<(u32, Ring), String> {
-        let guest = common.guest;
-        let pd = self
-            .plan
-            .domain(format!("{}_console", guest.name), Program::Console);
-        let (vmm_link, link) =
-            self.shared_page(&format!("{}_console_link", guest.name), common.vmm, pd);
-        let ring = self.client(
-            pd,
-            "ring",
-            BYTE_PAIR_SIZE,
-            &guest.name,
-            CLIENT_CONSOLE,
-            common.index,
-        )?;
-        let mut config = self.backend(common, pd, Program::Console, "console", link, ring)?;
-        config.columns = guest.console.columns;
-        config.rows = guest.console.rows;
-        self.configure(pd, &config);
-        Ok((CONSOLE, vmm_link))
-    }
-
-    fn block(&mut self, common: &Common<'_>) -> Result<(Ring, String), String> {
-        let name = &common.guest.name;
-        let pd = self.plan.domain(format!("{name}_block"), Program::Block);
-        let (vmm_link, link) = self.shared_page(&format!("{name}_block_link"), common.vmm, pd);
-        let (ring, bus) =
-            self.driver(common, pd, Program::VirtioBlk, "blk_driver", "block_ring")?;
-        let mut config = self.backend(common, pd, Program::Block, "block", link, ring)?;
-        if let Some(block) = &common.guest.block {
-            config.read_only = u32::from(block.read_only);
-            for (to, from) in config.serial.iter_mut().zip(block.serial.bytes()) {
-                *to = from;
-            }
-        }
-        self.configure(pd, &config);
-        Ok((vmm_link, bus))
-    }
-
-    fn net(&mut self, common: &Common<'_>) -> Result<(Ring, String), String> {
-        let name = &common.guest.name;
-        let pd = self.plan.domain(format!("{name}_net"), Program::Net);
-        let (vmm_link, link) = self.shared_page(&format!("{name}_net_link"), common.vmm, pd);
-        let (ring, bus) = self.driver(common, pd, Program::VirtioNet, "net_driver", "net_ring")?;
-        let mut config = self.backend(common, pd, Program::Net, "net", link, ring)?;
-        if let Some(net) = &common.guest.net {
-            config.mac = net.mac;
-            config.mtu = net.mtu;
-        }
-        self.configure(pd, &config);
-        Ok((vmm_link, bus))
-    }
-
-    fn backend(
-        &mut self,
-        common: &Common<'_>,
-        pd: PdId,
-        program: Program,
-        device: &str,
-        link: Ring,
-        ring: Ring,
-    ) -> Result<BackendConfig, String> {
-        let ram = self
-            .plan
-            .map(pd, common.ram, Rights::ReadWrite, true, common.ram_bus);
-        Ok(BackendConfig {
-            header: self.header::<BackendConfig>(pd, program, common.index)?,
-            device: text(&format!("{}.{device}", common.guest.name))?,
-            link,
-            ram,
-            ring,
-            mac: [0; 6],
-            mtu: 0,
-            columns: 0,
-            rows: 0,
-            read_only: 0,
-            serial: [0; 20],
-            reserved: 0,
-        })
-    }
-
-    /// The driver behind `backend` on the next transport: the backend's end of the ring, and QEMU's bus.
-    fn driver(
-        &mut self,
-        common: &Common<'_>,
-        backend: PdId,
-        program: Program,
-        driver: &str,
-        ring: &str,
-    ) -> Result<(Ring, String), String> {
-        let name = &common.guest.name;
-        let transport = self
-            .transports
-            .next()
-            .ok_or("found no free transport for a device")?;
-        let pd = self.plan.domain(format!("{name}_{driver}"), program);
-        let size = u64::try_from(DEVICE_SIZE).map_err(|error| error.to_string())?;
-        let (own, ring) = self.pair(&format!("{name}_{ring}"), size, backend, pd);
-        let Hardware {
-            registers,
-            interrupt,
-        } = transport.hardware;
-        let page = Area {
-            start: registers.start / PAGE * PAGE,
-            size: PAGE,
-        };
-        let page_region = self
-            .plan
-            .physical(format!("{name}_{driver}_registers"), page);
-        let registers_region = self
-            .plan
-            .map(pd, page_region, Rights::ReadWrite, false, page.start);
-        self.next_dma -= DMA_BYTES;
-        let dma = Area {
-            start: self.next_dma,
-            size: DMA_BYTES,
-        };
-        let dma_region = self.plan.physical(format!("{name}_{driver}_dma"), dma);
-        let dma = self
-            .plan
-            .map(pd, dma_region, Rights::ReadWrite, true, dma.start);
-        let ram = self
-            .plan
-            .map(pd, common.ram, Rights::ReadWrite, true, common.ram_physical);
-        let interrupt_channel = self.plan.interrupt(pd, interrupt);
-        let header = self.header::<VirtioDriverConfig>(pd, program, common.index)?;
-        let config = VirtioDriverConfig {
-            header,
-            device: text(&format!("{name}.{driver}"))?,
-            registers: registers_region,
-            registers_offset: u32::try_from(registers.start - page.start).unwrap_or(0),
-            interrupt_channel,
-            dma,
-            ram,
-            ring,
-        };
-        self.configure(pd, &config);
-        Ok((own, transport.bus.clone()))
-    }
-
-    /// The PDs that all guests share, after all guests.
-    fn shared(&mut self, guests: usize) -> Result<(), String> {
-        let page = self.shared_page("serial_state", self.serial, self.power);
-        let power = PowerConfig {
-            header: self.header::<PowerConfig>(self.power, Program::Power, NO_GUEST)?,
-            serial: page.1,
-            guests: self.guest_channels,
-        };
-        self.configure(self.power, &power);
-
-        let serial_timer = self.shared_page("serial_timer", self.serial, self.timer);
-        self.deadlines.push(serial_timer.1);
-        let interrupt_channel = self.plan.interrupt(self.timer, self.board.timer);
-        let timer = TimerConfig {
-            header: self.header::<TimerConfig>(self.timer, Program::Timer, NO_GUEST)?,
-            interrupt_channel,
-            client_count: u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX),
-            clients: filled::<_, MAX_TIMER_CLIENTS>(
-                "clients of the timer",
-                &self.deadlines,
-                Ring::NONE,
-            )?,
-        };
-        self.configure(self.timer, &timer);
-
-        let uart = self.board.uart;
-        let registers = self
-            .plan
-            .physical("uart_registers".to_owned(), uart.registers);
-        let bus = uart.registers.start;
-        let registers = self
-            .plan
-            .map(self.serial, registers, Rights::ReadWrite, false, bus);
-        let interrupt_channel = self.plan.interrupt(self.serial, uart.interrupt);
-        let none = SerialClient {
-            name: text("")?,
-            ring: Ring::NONE,
-            kind: CLIENT_LOG,
-            guest: NO_GUEST,
-        };
-        let serial = SerialConfig {
-            header: self.header::<SerialConfig>(self.serial, Program::Serial, NO_GUEST)?,
-            registers,
-            state: page.0,
-            timer: serial_timer.0,
-            interrupt_channel,
-            client_count: u32::try_from(self.clients.len()).unwrap_or(u32::MAX),
-            focus: 0,
-            guest_count: u32::try_from(guests).unwrap_or(u32::MAX),
-            clients: filled::<_, MAX_SERIAL_CLIENTS>(
-                "clients of the serial line",
-                &self.clients,
-                none,
-            )?,
-        };
-        self.configure(self.serial, &serial);
-        Ok(())
-    }
 }
 
 /// The devices' register files and interrupts, one after the other.
@@ -553,21 +354,6 @@ fn register_files(first: Hardware, devices: &[(u32, Ring)]) -> [Device; MAX_DEVI
         number += 1;
         device
     })
-}
-
-/// `values` in a table of fixed length.
-fn filled<T: Copy, const N: usize>(what: &str, values: &[T], none: T) -> Result<[T; N], String> {
-    if values.len() > N {
-        return Err(format!(
-            "found {} {what}, expected at most {N}",
-            values.len()
-        ));
-    }
-    let mut table = [none; N];
-    for (to, from) in table.iter_mut().zip(values) {
-        *to = *from;
-    }
-    Ok(table)
 }
 
 fn text(text: &str) -> Result<Name, String> {

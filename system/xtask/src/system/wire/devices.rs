@@ -1,0 +1,151 @@
+//! A guest's devices: the backend of each, and the driver of the hardware behind it.
+
+use super::{CLIENT_CONSOLE, CONSOLE, Common, Wiring, text};
+use crate::system::board::{Area, Hardware};
+use crate::system::limits::DMA_BYTES;
+use crate::system::plan::{PdId, Rights};
+use sel4cp_abi::config::{BackendConfig, Program, Ring, VirtioDriverConfig};
+use sel4cp_abi::image::PAGE;
+use sel4cp_ring::layout::{BYTE_PAIR_SIZE, DEVICE_SIZE};
+
+impl Wiring<'_> {
+    pub(super) fn console(&mut self, common: &Common<'_>) -> Result<(u32, Ring), String> {
+        let guest = common.guest;
+        let pd = self
+            .plan
+            .domain(format!("{}_console", guest.name), Program::Console);
+        let (vmm_link, link) =
+            self.shared_page(&format!("{}_console_link", guest.name), common.vmm, pd);
+        let ring = self.client(
+            pd,
+            "ring",
+            BYTE_PAIR_SIZE,
+            &guest.name,
+            CLIENT_CONSOLE,
+            common.index,
+        )?;
+        let mut config = self.backend(common, pd, Program::Console, "console", link, ring)?;
+        config.columns = guest.console.columns;
+        config.rows = guest.console.rows;
+        self.configure(pd, &config);
+        Ok((CONSOLE, vmm_link))
+    }
+
+    pub(super) fn block(&mut self, common: &Common<'_>) -> Result<(Ring, String), String> {
+        let name = &common.guest.name;
+        let pd = self.plan.domain(format!("{name}_block"), Program::Block);
+        let (vmm_link, link) = self.shared_page(&format!("{name}_block_link"), common.vmm, pd);
+        let (ring, bus) =
+            self.driver(common, pd, Program::VirtioBlk, "blk_driver", "block_ring")?;
+        let mut config = self.backend(common, pd, Program::Block, "block", link, ring)?;
+        if let Some(block) = &common.guest.block {
+            config.read_only = u32::from(block.read_only);
+            for (to, from) in config.serial.iter_mut().zip(block.serial.bytes()) {
+                *to = from;
+            }
+        }
+        self.configure(pd, &config);
+        Ok((vmm_link, bus))
+    }
+
+    pub(super) fn net(&mut self, common: &Common<'_>) -> Result<(Ring, String), String> {
+        let name = &common.guest.name;
+        let pd = self.plan.domain(format!("{name}_net"), Program::Net);
+        let (vmm_link, link) = self.shared_page(&format!("{name}_net_link"), common.vmm, pd);
+        let (ring, bus) = self.driver(common, pd, Program::VirtioNet, "net_driver", "net_ring")?;
+        let mut config = self.backend(common, pd, Program::Net, "net", link, ring)?;
+        if let Some(net) = &common.guest.net {
+            config.mac = net.mac;
+            config.mtu = net.mtu;
+        }
+        self.configure(pd, &config);
+        Ok((vmm_link, bus))
+    }
+
+    fn backend(
+        &mut self,
+        common: &Common<'_>,
+        pd: PdId,
+        program: Program,
+        device: &str,
+        link: Ring,
+        ring: Ring,
+    ) -> Result<BackendConfig, String> {
+        let ram = self
+            .plan
+            .map(pd, common.ram, Rights::ReadWrite, true, common.ram_bus);
+        Ok(BackendConfig {
+            header: self.header::<BackendConfig>(pd, program, common.index)?,
+            device: text(&format!("{}.{device}", common.guest.name))?,
+            link,
+            ram,
+            ring,
+            mac: [0; 6],
+            mtu: 0,
+            columns: 0,
+            rows: 0,
+            read_only: 0,
+            serial: [0; 20],
+            reserved: 0,
+        })
+    }
+
+    /// The driver behind `backend` on the next transport: the backend's end of the ring, and QEMU's bus.
+    fn driver(
+        &mut self,
+        common: &Common<'_>,
+        backend: PdId,
+        program: Program,
+        driver: &str,
+        ring: &str,
+    ) -> Result<(Ring, String), String> {
+        let name = &common.guest.name;
+        let transport = self
+            .transports
+            .next()
+            .ok_or("found no free transport for a device")?;
+        let pd = self.plan.domain(format!("{name}_{driver}"), program);
+        let size = u64::try_from(DEVICE_SIZE).map_err(|error| error.to_string())?;
+        let (own, ring) = self.pair(&format!("{name}_{ring}"), size, backend, pd);
+        let Hardware {
+            registers,
+            interrupt,
+        } = transport.hardware;
+        let page = Area {
+            start: registers.start / PAGE * PAGE,
+            size: PAGE,
+        };
+        let page_region = self
+            .plan
+            .physical(format!("{name}_{driver}_registers"), page);
+        let registers_region = self
+            .plan
+            .map(pd, page_region, Rights::ReadWrite, false, page.start);
+        self.next_dma -= DMA_BYTES;
+        let dma = Area {
+            start: self.next_dma,
+            size: DMA_BYTES,
+        };
+        let dma_region = self.plan.physical(format!("{name}_{driver}_dma"), dma);
+        let dma = self
+            .plan
+            .map(pd, dma_region, Rights::ReadWrite, true, dma.start);
+        let ram = self
+            .plan
+            .map(pd, common.ram, Rights::ReadWrite, true, common.ram_physical);
+        let interrupt_channel = self.plan.interrupt(pd, interrupt);
+        let header = self.header::<VirtioDriverConfig>(pd, program, common.index)?;
+        let config = VirtioDriverConfig {
+            header,
+            device: text(&format!("{name}.{driver}"))?,
+            registers: registers_region,
+            registers_offset: u32::try_from(registers.start - page.start).unwrap_or(0),
+            interrupt_channel,
+            dma,
+            ram,
+            ring,
+        };
+        self.configure(pd, &config);
+        Ok((own, transport.bus.clone()))
+    }
+}
