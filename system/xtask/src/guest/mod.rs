@@ -7,7 +7,7 @@
 
 pub mod disk;
 mod initramfs;
-pub mod kernel;
+mod kernel;
 mod modules;
 mod packages;
 mod root;

@@ -11,66 +11,36 @@ pub struct Bare {
     pub kernel: PathBuf,
     /// The initial RAM disk.
     pub initrd: Option<PathBuf>,
-    /// A raw disk image: `/dev/vda`.
-    pub disk: Option<PathBuf>,
-    /// The disk must not be written.
-    pub read_only: bool,
-    /// The MAC address of `eth0`.
-    pub mac: Option<[u8; 6]>,
-    /// QEMU's port forwarding rules.
-    pub forward: Vec<String>,
     /// Bytes of RAM.
     pub memory: u64,
     /// The kernel's command line.
     pub command_line: String,
+    /// QEMU's arguments for its disk and its network device: those of our own system, unchanged.
+    pub devices: Vec<String>,
 }
 
 impl Bare {
-    /// The command that runs it: modern virtio-mmio devices, the console on a virtIO port.
+    /// The command that runs it: the console is a virtIO port, as it is ours.
     pub fn command(&self, program: &Path, serial: Serial) -> Command {
         let mut command = Command::new(program);
         command
             .args(["-machine", "virt", "-cpu", "cortex-a53", "-m"])
             .arg(format!("{}M", self.memory >> 20))
             .args(["-nographic", "-serial", "null", "-monitor", "none"])
-            .args(["-global", "virtio-mmio.force-legacy=false"])
-            .args(["-nic", "none"])
             .arg("-kernel")
             .arg(&self.kernel);
         if let Some(initrd) = &self.initrd {
             command.arg("-initrd").arg(initrd);
         }
-        let mux = match serial {
+        let port = match serial {
             Serial::Person => "stdio,id=console,mux=on,signal=off",
             Serial::Program => "stdio,id=console,signal=off",
         };
         command
             .args(["-append", &self.command_line])
-            .args(["-device", "virtio-serial-device", "-chardev", mux])
-            .args(["-device", "virtconsole,chardev=console"]);
-        if let Some(disk) = &self.disk {
-            let path = disk.display().to_string().replace(',', ",,");
-            let read_only = if self.read_only { "on" } else { "off" };
-            command
-                .arg("-drive")
-                .arg(format!(
-                    "file={path},format=raw,if=none,id=disk,read-only={read_only}"
-                ))
-                .args(["-device", "virtio-blk-device,drive=disk"]);
-        }
-        if let Some(mac) = self.mac {
-            let forward: String = self
-                .forward
-                .iter()
-                .map(|rule| format!(",hostfwd={rule}"))
-                .collect();
-            let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-            command
-                .arg("-netdev")
-                .arg(format!("user,id=net{forward}"))
-                .arg("-device")
-                .arg(format!("virtio-net-device,netdev=net,mac={mac}"));
-        }
+            .args(["-device", "virtio-serial-device", "-chardev", port])
+            .args(["-device", "virtconsole,chardev=console"])
+            .args(&self.devices);
         command
     }
 }
@@ -80,32 +50,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_has_the_guests_devices_only() {
-        let mut bare = Bare {
+    fn the_command_has_the_systems_own_devices() {
+        let bare = Bare {
             kernel: "Image".into(),
             initrd: None,
-            disk: None,
-            read_only: false,
-            mac: None,
-            forward: Vec::new(),
             memory: 256 << 20,
             command_line: "console=hvc0 nokaslr".into(),
+            devices: vec!["-nic".into(), "none".into()],
         };
-        let shown =
-            |bare: &Bare| crate::process::shown(&bare.command(Path::new("qemu"), Serial::Program));
-        let text = shown(&bare);
-        assert!(
-            text.contains("-m 256M") && text.contains("-append 'console=hvc0 nokaslr'"),
-            "{text}"
+        let command = bare.command(Path::new("qemu"), Serial::Program);
+        assert_eq!(
+            crate::process::shown(&command),
+            "qemu -machine virt -cpu cortex-a53 -m 256M -nographic -serial null -monitor none -kernel Image \
+             -append 'console=hvc0 nokaslr' -device virtio-serial-device -chardev stdio,id=console,signal=off \
+             -device virtconsole,chardev=console -nic none"
         );
-        assert!(
-            !text.contains("virtio-blk-device") && !text.contains("virtio-net-device"),
-            "{text}"
-        );
-        bare.disk = Some("a.img".into());
-        bare.mac = Some([0x52, 0x54, 0, 0, 0, 1]);
-        let text = shown(&bare);
-        assert!(text.contains("file=a.img,format=raw"), "{text}");
-        assert!(text.contains("mac=52:54:00:00:00:01"), "{text}");
     }
 }

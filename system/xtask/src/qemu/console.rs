@@ -96,6 +96,12 @@ impl Console {
         &mut self.machine
     }
 
+    /// The name of the guest that is talked to.
+    pub fn focused(&self) -> &str {
+        let name = self.machine.guests().get(self.focus);
+        name.map_or("", String::as_str)
+    }
+
     /// What is the longest that anything is waited for.
     pub fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;

@@ -239,7 +239,8 @@ impl Machine {
     /// # Errors
     /// When `limit` passes first.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, Failure> {
-        let end = Instant::now() + limit;
+        // No limit is one that lies beyond the clock's end.
+        let end = Instant::now().checked_add(limit);
         loop {
             // Its end is also the end of its output, which is read first.
             if self.shared.lock().ended
@@ -247,7 +248,7 @@ impl Machine {
             {
                 return Ok(status);
             }
-            if Instant::now() >= end {
+            if end.is_some_and(|end| Instant::now() >= end) {
                 return Err(Failure::TimedOut {
                     waited_for: "QEMU to end".into(),
                     tail: super::tail(&self.shared.lock().text()),

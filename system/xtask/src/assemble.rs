@@ -1,0 +1,280 @@
+//! One system, whole: its programs, its guests' files, what is generated from its description, and its image.
+
+use crate::guest::disk::Disk;
+use crate::guest::{Debian, debian, disk};
+use crate::pack::{self, Configuration};
+use crate::progress::Step;
+use crate::qemu::bare::Bare;
+use crate::qemu::{self, Serial};
+use crate::repo::{Repo, make_folder};
+use crate::system::{self, Generated, Guest, GuestFiles, KernelKind, Source, System, Target};
+use crate::toolchain::{Programs, Toolchain};
+use anyhow::{Context as _, Result, bail};
+use sel4cp_abi::label::Labels;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The system that is meant when none is named.
+pub const DEFAULT: &str = "system/linux.toml";
+
+/// What a build depends on besides the system file.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which configuration of the kernel.
+    pub configuration: Configuration,
+    /// What happens to the guests' disks of an earlier run.
+    pub disk: Disk,
+    /// Whether to look for newer versions of Debian's packages.
+    pub refresh: bool,
+    /// The folder below `build/` that everything goes to; the system's name if there is none.
+    pub folder: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            configuration: Configuration::Release,
+            disk: Disk::Keep,
+            refresh: false,
+            folder: None,
+        }
+    }
+}
+
+/// A system that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Its description.
+    pub system: System,
+    /// The folder with everything that belongs to it.
+    pub folder: PathBuf,
+    /// The image for the bundled kernel.
+    pub image: PathBuf,
+    /// What is in the image and how much memory each PD has, as text.
+    pub report: PathBuf,
+    /// Its guests' files, in the order of [`System::guests`].
+    pub files: Vec<GuestFiles>,
+    /// What was generated.
+    pub generated: Generated,
+}
+
+/// The system file that `name` means: a path, or the name of one in `system/`.
+///
+/// # Errors
+/// Lists the systems that there are.
+pub fn find(repo: &Repo, name: Option<&Path>) -> Result<PathBuf> {
+    let Some(name) = name else {
+        return Ok(repo.path(DEFAULT));
+    };
+    if name.is_file() {
+        return Ok(name.to_owned());
+    }
+    let ours = repo.path("system").join(name);
+    for candidate in [
+        ours.clone(),
+        ours.with_extension("toml"),
+        repo.root().join(name),
+    ] {
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
+    }
+    let mut names: Vec<String> = std::fs::read_dir(repo.path("system"))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    bail!(
+        "there is no system file {}; expected a path, or one of {} (in system/)",
+        name.display(),
+        names.join(", ")
+    );
+}
+
+/// Builds the system described by `path`.
+///
+/// # Errors
+/// Whatever is wrong with the description, the machine, or the code.
+pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
+    // Mistakes in the description are told before anything takes time.
+    let system = System::load(path)?;
+    let folder = repo.build(options.folder.as_deref().unwrap_or(system.name()))?;
+    let programs = Toolchain::ensure()?.build(repo)?;
+    let files = guest_files(repo, &system, &folder, options)?;
+    let generated = system::generate(&system, &files, &target(options.configuration), &folder)?;
+    let built = Built {
+        image: folder.join("loader.img"),
+        report: folder.join("report.txt"),
+        system,
+        folder,
+        files,
+        generated,
+    };
+    pack(&built, &programs, options.configuration)?;
+    Ok(built)
+}
+
+/// Packs the image.
+fn pack(built: &Built, programs: &Programs, configuration: Configuration) -> Result<()> {
+    let _step = Step::new("packing the image");
+    let folder = make_folder(built.folder.join("programs"))?;
+    programs.copy_to(&folder)?;
+    let mut search = built.generated.search_paths.clone();
+    search.push(folder);
+    pack::pack(
+        &built.generated.sdf,
+        &search,
+        &programs.kernel,
+        configuration,
+        &built.image,
+        &built.report,
+    )?;
+    Ok(())
+}
+
+/// What generated files depend on, for the bundled kernel.
+fn target(configuration: Configuration) -> Target {
+    let (labels, debug_put_char) = match configuration {
+        Configuration::Debug => (Labels::DEBUG, true),
+        Configuration::Release => (Labels::RELEASE, false),
+    };
+    Target {
+        labels,
+        debug_put_char,
+        kernel_kind: KernelKind::Bundled,
+    }
+}
+
+/// The files of all guests. Debian's are assembled only if some guest uses one.
+fn guest_files(
+    repo: &Repo,
+    system: &System,
+    folder: &Path,
+    options: &Options,
+) -> Result<Vec<GuestFiles>> {
+    let uses =
+        |guest: &Guest| [&guest.kernel, &guest.initrd, &guest.root].contains(&&Source::Debian);
+    let debian = match system.guests().iter().any(uses) {
+        true => Some(debian(repo, options.refresh)?),
+        false => None,
+    };
+    system
+        .guests()
+        .iter()
+        .map(|guest| files_of(guest, debian.as_ref(), folder, options))
+        .collect()
+}
+
+fn files_of(
+    guest: &Guest,
+    debian: Option<&Debian>,
+    folder: &Path,
+    options: &Options,
+) -> Result<GuestFiles> {
+    let ours = || debian.context("the Debian guest was not assembled");
+    let root = match &guest.root {
+        Source::None => None,
+        // A disk of the user's own is used where it is: what the guest writes is what the user wants to keep.
+        Source::File(path) => Some(path.clone()),
+        Source::Debian => {
+            let debian = ours()?;
+            let pristine = &debian.root;
+            Some(disk::working(
+                folder,
+                &guest.name,
+                pristine,
+                &debian.key,
+                options.disk,
+            )?)
+        }
+    };
+    Ok(GuestFiles {
+        kernel: match &guest.kernel {
+            Source::File(path) => path.clone(),
+            Source::Debian | Source::None => ours()?.kernel.clone(),
+        },
+        initrd: match &guest.initrd {
+            Source::File(path) => Some(path.clone()),
+            Source::Debian => Some(ours()?.initrd.clone()),
+            Source::None => None,
+        },
+        root,
+    })
+}
+
+impl Built {
+    /// The names of the guests.
+    pub fn guests(&self) -> Vec<String> {
+        let guests = self.system.guests().iter();
+        guests.map(|guest| guest.name.clone()).collect()
+    }
+
+    /// The QEMU command that runs it.
+    ///
+    /// # Errors
+    /// When there is no QEMU, or it is too old.
+    pub fn qemu(&self, serial: Serial) -> Result<Command> {
+        let program = qemu::version::find()?;
+        Ok(qemu::command(
+            &program,
+            &self.image,
+            &self.generated.qemu,
+            serial,
+        ))
+    }
+
+    /// The QEMU command that runs its only guest without the VMM.
+    ///
+    /// # Errors
+    /// When there are several guests, or no usable QEMU.
+    pub fn bare(&self, serial: Serial) -> Result<Command> {
+        let ([guest], [files]) = (self.system.guests(), self.files.as_slice()) else {
+            bail!(
+                "{} has {} guests; expected one to run on bare QEMU",
+                self.system.name(),
+                self.files.len()
+            );
+        };
+        let bare = Bare {
+            kernel: files.kernel.clone(),
+            initrd: files.initrd.clone(),
+            memory: guest.memory,
+            command_line: guest.command_line.clone(),
+            devices: self.generated.qemu.clone(),
+        };
+        Ok(bare.command(&qemu::version::find()?, serial))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_is_named_by_path_or_by_name() {
+        let repo = Repo::find().unwrap();
+        let linux = repo.path("system/linux.toml");
+        assert_eq!(find(&repo, None).unwrap(), linux);
+        assert_eq!(find(&repo, Some(Path::new("linux"))).unwrap(), linux);
+        assert_eq!(find(&repo, Some(Path::new("linux.toml"))).unwrap(), linux);
+        assert_eq!(
+            find(&repo, Some(Path::new("system/linux.toml"))).unwrap(),
+            linux
+        );
+        let error = find(&repo, Some(Path::new("lunix")))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("lunix") && error.contains("linux"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_configuration_has_its_kernels_labels() {
+        assert_eq!(target(Configuration::Debug).labels, Labels::DEBUG);
+        assert!(!target(Configuration::Release).debug_put_char);
+    }
+}

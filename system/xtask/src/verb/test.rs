@@ -1,0 +1,169 @@
+//! `cargo xtask test`: the host tests, then whole systems in QEMU.
+
+mod tally;
+
+use crate::assemble::{self, Options};
+use crate::progress::{Step, say};
+use crate::repo::Repo;
+use crate::toolchain::{Toolchain, cargo};
+use crate::{guest, process, qemu};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use tally::{Event, Tally};
+
+/// Runs the tests: those of every crate on the host, the shared rings in every interleaving (loom), then whole
+/// systems in QEMU.
+///
+/// The last line is `N passed, N failed`, with `, N skipped` if tests were skipped; the status is 1 if any failed.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Run only tests whose names contain one of these.
+    names: Vec<String>,
+    /// Only the tests that need no QEMU.
+    #[arg(long, conflicts_with = "systems")]
+    host: bool,
+    /// Only the tests that boot systems in QEMU.
+    #[arg(long)]
+    systems: bool,
+}
+
+/// The package of whole-system tests, and the feature that compiles them.
+const SYSTEMS: [&str; 4] = ["-p", "sel4cp-tests", "--features", "qemu"];
+/// The crate with models for loom.
+const LOOM: (&str, &str) = ("sel4cp-ring", "virtio/ring/tests/loom.rs");
+
+/// Tests, and prints the sum.
+///
+/// # Errors
+/// When tests cannot be run at all; failed tests are no error but a status.
+pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    if !arguments.systems {
+        let mut command = cargo(repo, "test");
+        command.args(["--workspace", "--no-fail-fast"]);
+        run_tests("the host tests", command, &arguments.names, &[], &mut tally)?;
+        if repo.path(LOOM.1).is_file() {
+            let mut command = cargo(repo, "test");
+            command
+                .args(["-p", LOOM.0, "--test", "loom", "--release", "--target-dir"])
+                .arg(repo.path("target/loom"))
+                .env("RUSTFLAGS", "--cfg loom");
+            run_tests(
+                "the rings in every interleaving",
+                command,
+                &arguments.names,
+                &[],
+                &mut tally,
+            )?;
+        }
+    }
+    if !arguments.host {
+        systems(repo, &arguments.names, &mut tally)?;
+    }
+    println!("{tally}");
+    Ok(if tally.good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The whole-system tests: everything that they need is built first, with its progress visible.
+fn systems(repo: &Repo, names: &[String], tally: &mut Tally) -> Result<()> {
+    let mut list = cargo(repo, "test");
+    list.args(SYSTEMS)
+        .args(["--tests", "--", "--list", "--format", "terse"])
+        .args(names);
+    let output = {
+        let _step = Step::new("building the tests of whole systems");
+        process::attempt(&mut list, Duration::from_secs(1800))?
+    };
+    let there = String::from_utf8_lossy(&output.stdout).contains(": test");
+    if output.status.success() && !there {
+        return Ok(());
+    }
+    let prepared = prepare(repo).context("the systems for the tests cannot be built");
+    if let Err(error) = prepared {
+        crate::progress::report_error(&error);
+        tally.broken("the systems for the tests");
+        return Ok(());
+    }
+    let mut command = cargo(repo, "test");
+    command.args(SYSTEMS).args(["--tests", "--no-fail-fast"]);
+    // One machine at a time: each takes a processor or two, and some are measured.
+    run_tests(
+        "whole systems in QEMU",
+        command,
+        names,
+        &["--test-threads=1"],
+        tally,
+    )
+}
+
+fn prepare(repo: &Repo) -> Result<()> {
+    qemu::version::find()?;
+    Toolchain::ensure()?;
+    guest::debian(repo, false)?;
+    let options = Options {
+        folder: Some("test".to_owned()),
+        ..Options::default()
+    };
+    assemble::build(repo, &assemble::find(repo, None)?, &options)?;
+    Ok(())
+}
+
+/// Runs one `cargo test` and counts.
+fn run_tests(
+    what: &str,
+    command: Command,
+    names: &[String],
+    extra: &[&str],
+    tally: &mut Tally,
+) -> Result<()> {
+    let step = Step::new(what);
+    let mut command = merged(&command);
+    command.arg("--").args(extra).args(names);
+    let before = tally.failed();
+    let status = process::stream(&mut command, |line| match tally.feed(line) {
+        Event::Compiling(name) => step.detail(format!("compiling {name}")),
+        Event::Passed(name) => {
+            step.detail(format!("{} passed; {name}", tally.passed()));
+            if !extra.is_empty() {
+                step.line(&format!("  {name}: passed"));
+            }
+        }
+        Event::Failed(name) => step.line(&format!("  {name}: FAILED")),
+        Event::Binary(text) => step.line(&format!("  {text}")),
+        Event::Output => {}
+    })?;
+    if !status.success() {
+        say(tally.take_output());
+        if tally.failed() == before {
+            // It did not even get to the tests.
+            tally.broken(what);
+        }
+    }
+    tally.take_output();
+    Ok(())
+}
+
+/// `command` with its standard error in its standard output, so that lines stay in order.
+fn merged(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "exec \"$@\" 2>&1", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
