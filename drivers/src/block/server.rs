@@ -59,7 +59,7 @@ impl Storage {
     /// Empty.
     pub const fn new() -> Self {
         Self {
-            hardware: Once::new(None),
+            hardware: Once::new(Hardware::new()),
             work: Once::new(Work {
                 table: Table::new(),
                 free: Vec::new(),

@@ -40,8 +40,8 @@ impl Storage {
             flags: 0,
         };
         Self {
-            receive: Once::new(None),
-            transmit: Once::new(None),
+            receive: Once::new(Hardware::new()),
+            transmit: Once::new(Hardware::new()),
             work: Once::new(Work {
                 received: Table::new(),
                 transmitted: Table::new(),

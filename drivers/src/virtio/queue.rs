@@ -19,8 +19,9 @@ struct InFlight<R> {
     writable: Chain,
 }
 
-/// The crate's virtqueue, when it is set up. It is large, and meant for a static.
-pub type Hardware<const SIZE: usize> = Option<VirtQueue<DriverMemory, SIZE>>;
+/// The crate's virtqueue, when it is set up. It is large, and meant for a static: an empty list is all zero, where
+/// an empty `Option` would be 16 KiB of the program's file.
+pub type Hardware<const SIZE: usize> = Vec<VirtQueue<DriverMemory, SIZE>, 1>;
 
 /// What is known about the requests of a virtqueue with `SIZE` descriptors. It is large, and meant for a static.
 pub struct Table<R, const SIZE: usize> {
@@ -86,12 +87,12 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         event_idx: bool,
     ) -> Result {
         // The old one's memory first: there may not be enough for two.
-        *self.hardware = None;
+        self.hardware.clear();
         self.untold = false;
         self.index = index;
         // Indirect descriptors would need a heap.
-        *self.hardware = Some(VirtQueue::new(transport, index, false, event_idx)?);
-        Ok(())
+        let queue = VirtQueue::new(transport, index, false, event_idx)?;
+        self.hardware.push(queue).map_err(|_| Error::AlreadyUsed)
     }
 
     /// Requests that the hardware has.
@@ -106,7 +107,7 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
     /// The crate's `QueueFull` when there are not enough descriptors now, `InvalidParam` for no pieces or more
     /// than [`MAX_PIECES`]; nothing happens then.
     pub fn add(&mut self, readable: &[Piece], writable: &[Piece], record: R) -> Result {
-        let Some(hardware) = self.hardware else {
+        let Some(hardware) = self.hardware.first_mut() else {
             return Err(Error::NotReady);
         };
         let count = readable.len() + writable.len();
@@ -155,7 +156,7 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
     /// # Errors
     /// `WrongToken` if the hardware is done with something it was never given; it needs a reset.
     pub fn pop(&mut self) -> Result<Option<(R, u32)>> {
-        let Some(hardware) = self.hardware else {
+        let Some(hardware) = self.hardware.first_mut() else {
             return Ok(None);
         };
         if !hardware.can_pop() {
@@ -179,7 +180,7 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
 
     /// Takes all requests back from a device that has been reset and so will not touch them any more.
     pub fn take_back(&mut self, mut each: impl FnMut(R)) {
-        *self.hardware = None;
+        self.hardware.clear();
         self.in_flight = 0;
         for token in 0..SIZE {
             let request = self.table.requests.get_mut(token).and_then(Option::take);
