@@ -96,7 +96,6 @@ impl Power {
 impl<L: Line> Serial<L> {
     /// Moves what can be moved, both ways, and chooses what to be woken by.
     fn serve(&mut self) {
-        let now = pd::now();
         if let Some(power) = &mut self.power {
             power.set(true);
         }
@@ -105,7 +104,7 @@ impl<L: Line> Serial<L> {
             // Between two pieces of output, so that the UART does not overrun meanwhile.
             incoming = self.read();
             let clients = self.clients.as_mut_slice();
-            if !self.output.send(&mut self.line, clients, now) && !self.report() {
+            if !self.output.send(&mut self.line, clients) && !self.report() {
                 break;
             }
         }

@@ -43,7 +43,7 @@ fn bench_of(size: usize, legacy: bool) -> Bench {
     if legacy {
         let mut device = disk.0.borrow_mut();
         device.legacy = true;
-        device.features = features.bits() | 1 << 27;
+        device.features = features.bits();
     }
     let guest = windows();
     let region = sel4cp_ring::host::device(size).unwrap();

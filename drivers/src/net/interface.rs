@@ -1,7 +1,7 @@
 //! The hardware: what it is (§5.1.4), and its two queues.
 
 use crate::virtio::queue::Queue;
-use crate::virtio::transport::{Trouble, field8, field16, negotiate};
+use crate::virtio::transport::{ANY_LAYOUT, Trouble, field8, field16, negotiate};
 use core::mem::offset_of;
 use sel4cp_model::features::Features as Common;
 use sel4cp_model::net::{Config, Features, Header, RECEIVEQ, STATUS_LINK_UP, TRANSMITQ};
@@ -61,11 +61,16 @@ impl<T: Transport> Interface<T> {
     ) -> Result<(), Trouble> {
         let transport = &mut self.transport;
         let agreed = negotiate(transport, WANTED.bits())?;
+        let legacy = transport.requires_legacy_layout();
+        if legacy && agreed & ANY_LAYOUT == 0 {
+            // The header would have to be a piece of its own, also in the guest's buffers.
+            return Err(Trouble::Lacks(ANY_LAYOUT));
+        }
         let event_idx = agreed & Common::EVENT_IDX.bits() != 0;
         receive.set_up(transport, RECEIVEQ, event_idx)?;
         transmit.set_up(transport, TRANSMITQ, event_idx)?;
         transport.finish_init();
-        self.header = if agreed & Common::VERSION_1.bits() == 0 {
+        self.header = if legacy {
             Header::LEGACY_SIZE
         } else {
             Header::SIZE

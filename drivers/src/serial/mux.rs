@@ -98,8 +98,10 @@ pub struct Mux {
     /// The source whose turn it is, and how many bytes it has had.
     turn: usize,
     taken: usize,
-    /// When bytes were last taken from a source.
+    /// When a source's bytes last left: from then on it is silent.
     last: u64,
+    /// Bytes were prepared, and have left when the next ones are asked for.
+    moved: bool,
     /// Since when another source waits for the end of a line.
     since: Option<u64>,
     note: Vec<u8, NOTE>,
@@ -117,6 +119,7 @@ impl Mux {
             turn: 0,
             taken: 0,
             last: 0,
+            moved: false,
             since: None,
             note: Vec::new(),
         }
@@ -139,7 +142,13 @@ impl Mux {
     }
 
     /// Moves bytes from the sources to `output`, until one of the reasons to stop.
+    ///
+    /// What an earlier call has prepared has left by `now`. (It can take long, and who writes next may have had
+    /// to wait for it.)
     pub fn fill<S: Source>(&mut self, sources: &mut [S], output: &mut Output, now: u64) -> Next {
+        if core::mem::take(&mut self.moved) {
+            self.last = now;
+        }
         loop {
             if output.capacity() - output.len() < ROOM + self.note.len() {
                 return Next::Full;
@@ -152,7 +161,7 @@ impl Mux {
                 continue;
             }
             match self.choose(sources, now) {
-                Choice::Take(index) => self.copy(sources, index, output, now),
+                Choice::Take(index) => self.copy(sources, index, output),
                 Choice::Break => self.end_line(output),
                 Choice::Wait(until) => return Next::Wait(until),
                 Choice::Nothing => return Next::Nothing,
@@ -195,7 +204,8 @@ impl Mux {
         if goes_on && self.taken < LONG_LINE && now < last_moment {
             return Choice::Take(by);
         }
-        let until = self.last.saturating_add(self.pace.silence).min(last_moment);
+        let last = if self.moved { now } else { self.last };
+        let until = last.saturating_add(self.pace.silence).min(last_moment);
         if goes_on || now >= until {
             Choice::Break
         } else {
@@ -224,7 +234,7 @@ impl Mux {
     }
 
     /// Moves bytes of one source, at most to the end of its turn. There is [`ROOM`].
-    fn copy<S: Source>(&mut self, sources: &mut [S], index: usize, output: &mut Output, now: u64) {
+    fn copy<S: Source>(&mut self, sources: &mut [S], index: usize, output: &mut Output) {
         let mut bytes = [0; OUTPUT];
         let room = output.capacity() - output.len();
         let (Some(source), Some(bytes)) = (sources.get_mut(index), bytes.get_mut(..room)) else {
@@ -243,7 +253,7 @@ impl Mux {
             }
         }
         source.take(count - rest.len());
-        self.last = now;
+        self.moved = true;
     }
 
     /// Moves bytes that need no decision in between: at most a line. Returns how many were taken.

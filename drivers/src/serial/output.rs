@@ -3,6 +3,7 @@
 
 use super::line::Line;
 use super::mux::{Mux, Next, Output, Source};
+use sel4cp_pd as pd;
 
 /// Output on its way.
 pub(super) struct Out {
@@ -34,14 +35,9 @@ impl Out {
     }
 
     /// Sends a piece; true: go on, there may be more.
-    pub(super) fn send<S: Source>(
-        &mut self,
-        line: &mut impl Line,
-        sources: &mut [S],
-        now: u64,
-    ) -> bool {
+    pub(super) fn send<S: Source>(&mut self, line: &mut impl Line, sources: &mut [S]) -> bool {
         if self.bytes.is_empty() {
-            self.next = self.mux.fill(sources, &mut self.bytes, now);
+            self.next = self.mux.fill(sources, &mut self.bytes, pd::now());
         }
         let rest = self.bytes.get(self.sent..).unwrap_or_default();
         self.sent += line.send(rest);

@@ -13,9 +13,9 @@ use sel4cp_abi::config::{MAX_GUESTS, MAX_SERIAL_CLIENTS, Name, Ring, SerialClien
 use sel4cp_pd::{self as pd, Channel, ConfigError, RegionError};
 
 /// Milliseconds of silence after which a line that others wait for is broken.
-const SILENCE: u64 = 30;
+const SILENCE: u64 = 100;
 /// Milliseconds after which it is broken although it goes on.
-const PATIENCE: u64 = 200;
+const PATIENCE: u64 = 500;
 
 /// What is wrong with the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -323,7 +323,7 @@ fn an_unfinished_line_holds_others_back_until_a_deadline() {
     bench.write(1, "whole\n");
     assert_eq!(bench.sent(), "a| half a li");
     assert_eq!(bench.pending(), 1);
-    let silence = 30 * 62_500;
+    let silence = 100 * 62_500;
     let page = bench.serial.timer.as_ref().unwrap().page;
     let deadline = 1_000_000 + silence;
     assert_eq!(page.deadline.load(Acquire), deadline);

@@ -49,8 +49,7 @@ impl<S: Serve<Hardware>> Driver<S> {
             Ok(config) => config,
             Err(error) => fatal!("{error}"),
         };
-        let name = config.device;
-        Self::with(config, storage).unwrap_or_else(|error| fatal!("{name}: {error}"))
+        Self::with(config, storage).unwrap_or_else(|error| fatal!("{}: {error}", config.device))
     }
 
     fn with(

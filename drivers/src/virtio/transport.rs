@@ -10,6 +10,8 @@ use virtio_drivers::device::common::Feature as Legacy;
 use virtio_drivers::transport::mmio::{MmioError, MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 
+/// Feature of devices of before version 1: a request's parts may be cut into pieces anywhere (§2.7.4.1).
+pub const ANY_LAYOUT: u64 = Legacy::ANY_LAYOUT.bits();
 /// Bytes of one transport's registers.
 const SIZE: usize = 0x200;
 /// How often a device's status is read until it is reset.
@@ -128,15 +130,11 @@ pub fn reset(transport: &mut impl Transport) -> Result<(), Trouble> {
 /// [`Trouble`] says what the device does not do.
 pub fn negotiate(transport: &mut impl Transport, wanted: u64) -> Result<u64, Trouble> {
     let common = Features::EVENT_IDX.union(Features::VERSION_1).bits();
-    let legacy = Legacy::ANY_LAYOUT.bits();
     reset(transport)?;
-    let wanted = Bits::from_bits_retain(wanted | common | legacy);
+    let wanted = Bits::from_bits_retain(wanted | common | ANY_LAYOUT);
     let agreed = transport.begin_init(wanted).bits();
-    // Devices of before version 1 have no FEATURES_OK, and say with ANY_LAYOUT that they take our requests.
+    // Devices of before version 1 have no FEATURES_OK.
     let is_legacy = transport.requires_legacy_layout();
-    if is_legacy && agreed & legacy == 0 {
-        return Err(Trouble::Lacks(legacy));
-    }
     if !is_legacy && agreed & Features::VERSION_1.bits() == 0 {
         return Err(Trouble::Lacks(Features::VERSION_1.bits()));
     }
