@@ -199,3 +199,66 @@ impl fmt::Debug for Vcpu {
         write!(f, "vCPU {}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{self, Call};
+    use sel4cp_abi::vcpu::CONTEXT_PC;
+
+    const VCPU: Vcpu = Vcpu::new(0);
+
+    #[test]
+    fn registers_come_back_as_they_were_written() {
+        VCPU.write_regs(true, &[0x4000_0000, 0, 5, 42]).unwrap();
+        let written = vec![0x4000_0000, 0, 5, 42];
+        assert_eq!(host::calls(), [Call::WriteRegs(VCPU, true, written)]);
+        let mut words = [0; 4];
+        VCPU.read_regs(&mut words).unwrap();
+        assert_eq!(words, [0x4000_0000, 0, 5, 42]);
+        assert_eq!(host::context_of(VCPU)[CONTEXT_PC], 0x4000_0000);
+        VCPU.write_register(VcpuRegister::VbarEl1, 7).unwrap();
+        assert_eq!(VCPU.read_register(VcpuRegister::VbarEl1), Ok(7));
+        assert_eq!(VCPU.read_register(VcpuRegister::EsrEl1), Ok(0));
+    }
+
+    #[test]
+    fn no_more_than_a_context_is_transferred() {
+        let mut words = [1; 200];
+        VCPU.write_regs(false, &words).unwrap();
+        words.fill(0);
+        VCPU.read_regs(&mut words).unwrap();
+        assert_eq!(words.iter().sum::<u64>(), CONTEXT_WORDS as u64);
+    }
+
+    #[test]
+    fn an_injection_is_one_word() {
+        VCPU.inject_irq(48, 20, 1, 3).unwrap();
+        let expected = Call::InjectIrq {
+            vcpu: VCPU,
+            virq: 48,
+            priority: 20,
+            group: 1,
+            list_register: 3,
+        };
+        assert_eq!(host::calls(), [expected]);
+        host::refuse(Error::DeleteFirst);
+        assert_eq!(VCPU.inject_irq(48, 20, 1, 3), Err(Error::DeleteFirst));
+    }
+
+    #[test]
+    fn a_child_starts_again_at_the_entry() {
+        let child = Child::new(3);
+        child.restart().unwrap();
+        child.suspend().unwrap();
+        child.resume().unwrap();
+        assert_eq!(
+            host::calls(),
+            [
+                Call::Restart(child, crate::ENTRY),
+                Call::SuspendChild(child),
+                Call::ResumeChild(child)
+            ]
+        );
+    }
+}

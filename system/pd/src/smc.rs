@@ -18,3 +18,21 @@ pub fn smc_call(arguments: [u64; 8]) -> Result<[u64; 8], Error> {
     }
     Ok(results)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{self, Call};
+
+    #[test]
+    fn arguments_and_results_are_eight_words() {
+        host::answer(&[8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(
+            smc_call([1, 2, 3, 4, 5, 6, 7, 8]),
+            Ok([8, 7, 6, 5, 4, 3, 2, 1])
+        );
+        assert_eq!(host::calls(), [Call::Smc(vec![1, 2, 3, 4, 5, 6, 7, 8])]);
+        host::refuse(Error::InvalidCapability);
+        assert_eq!(smc_call([0; 8]), Err(Error::InvalidCapability));
+    }
+}
