@@ -100,20 +100,33 @@ pub fn find(repo: &Repo, name: Option<&Path>) -> Result<PathBuf> {
 pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
     // Mistakes in the description are told before anything takes time.
     let system = System::load(path)?;
-    let folder = repo.build(options.folder.as_deref().unwrap_or(system.name()))?;
     let programs = Toolchain::ensure()?.build(repo)?;
+    let built = complete(repo, system, options)?;
+    pack(&built, &programs, options.configuration)?;
+    Ok(built)
+}
+
+/// Makes everything but programs and image: enough for [`Built::bare`].
+///
+/// # Errors
+/// Whatever is wrong with the description or the machine.
+pub fn describe(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
+    complete(repo, System::load(path)?, options)
+}
+
+/// Assembles the guests' files and generates what follows from the description.
+fn complete(repo: &Repo, system: System, options: &Options) -> Result<Built> {
+    let folder = repo.build(options.folder.as_deref().unwrap_or(system.name()))?;
     let files = guest_files(repo, &system, &folder, options)?;
     let generated = system::generate(&system, &files, &target(options.configuration), &folder)?;
-    let built = Built {
+    Ok(Built {
         image: folder.join("loader.img"),
         report: folder.join("report.txt"),
         system,
         folder,
         files,
         generated,
-    };
-    pack(&built, &programs, options.configuration)?;
-    Ok(built)
+    })
 }
 
 /// Packs the image.

@@ -67,7 +67,11 @@ pub struct Arguments {
 /// Whatever is wrong with the system, the machine, or the code.
 pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let path = assemble::find(repo, Some(&arguments.system))?;
-    let built = assemble::build(repo, &path, &arguments.common.options())?;
+    let options = arguments.common.options();
+    let built = match arguments.bare {
+        true => assemble::describe(repo, &path, &options)?,
+        false => assemble::build(repo, &path, &options)?,
+    };
     let guests = built.guests();
     if let Some(name) = &arguments.guest
         && !guests.contains(name)
