@@ -1,6 +1,4 @@
 //! Native drivers, one protection domain each.
-//!
-//! (serial, timer and power: written by helper P right now.)
 #![cfg_attr(target_os = "none", no_std)]
 
 pub mod block;

@@ -100,8 +100,8 @@ pub struct Mux {
     taken: usize,
     /// When a source's bytes last left: from then on it is silent.
     last: u64,
-    /// Bytes were prepared, and have left when the next ones are asked for.
-    moved: bool,
+    /// When bytes were prepared that have left when the next ones are asked for.
+    moved: Option<u64>,
     /// Since when another source waits for the end of a line.
     since: Option<u64>,
     note: Vec<u8, NOTE>,
@@ -119,7 +119,7 @@ impl Mux {
             turn: 0,
             taken: 0,
             last: 0,
-            moved: false,
+            moved: None,
             since: None,
             note: Vec::new(),
         }
@@ -146,8 +146,10 @@ impl Mux {
     /// What an earlier call has prepared has left by `now`. (It can take long, and who writes next may have had
     /// to wait for it.)
     pub fn fill<S: Source>(&mut self, sources: &mut [S], output: &mut Output, now: u64) -> Next {
-        if core::mem::take(&mut self.moved) {
+        if let Some(then) = self.moved.take() {
             self.last = now;
+            let sending = now.saturating_sub(then);
+            self.since = self.since.map(|since| since.saturating_add(sending));
         }
         loop {
             if output.capacity() - output.len() < ROOM + self.note.len() {
@@ -161,7 +163,7 @@ impl Mux {
                 continue;
             }
             match self.choose(sources, now) {
-                Choice::Take(index) => self.copy(sources, index, output),
+                Choice::Take(index) => self.copy(sources, index, output, now),
                 Choice::Break => self.end_line(output),
                 Choice::Wait(until) => return Next::Wait(until),
                 Choice::Nothing => return Next::Nothing,
@@ -204,7 +206,7 @@ impl Mux {
         if goes_on && self.taken < LONG_LINE && now < last_moment {
             return Choice::Take(by);
         }
-        let last = if self.moved { now } else { self.last };
+        let last = if self.moved.is_some() { now } else { self.last };
         let until = last.saturating_add(self.pace.silence).min(last_moment);
         if goes_on || now >= until {
             Choice::Break
@@ -234,7 +236,7 @@ impl Mux {
     }
 
     /// Moves bytes of one source, at most to the end of its turn. There is [`ROOM`].
-    fn copy<S: Source>(&mut self, sources: &mut [S], index: usize, output: &mut Output) {
+    fn copy<S: Source>(&mut self, sources: &mut [S], index: usize, output: &mut Output, now: u64) {
         let mut bytes = [0; OUTPUT];
         let room = output.capacity() - output.len();
         let (Some(source), Some(bytes)) = (sources.get_mut(index), bytes.get_mut(..room)) else {
@@ -253,7 +255,7 @@ impl Mux {
             }
         }
         source.take(count - rest.len());
-        self.moved = true;
+        self.moved = Some(now);
     }
 
     /// Moves bytes that need no decision in between: at most a line. Returns how many were taken.

@@ -253,3 +253,17 @@ fn without_a_timer_a_line_is_broken_at_once() {
     bench.shows(0, "login: ");
     assert_eq!(bench.shows(1, "x\r\n"), "\r\nb| x\r\n");
 }
+
+#[test]
+fn a_slow_line_is_not_a_silent_source() {
+    let mut bench = Bench::guests();
+    bench.write(0, "half a");
+    bench.write(1, "whole\n");
+    let mut output = Output::new();
+    bench.mux.fill(&mut bench.sources, &mut output, bench.now);
+    assert_eq!(output, b"a| half a");
+    // Sending it took long, and its writer may have been waiting for that.
+    bench.now += 10 * PACE.silence;
+    let until = Next::Wait(bench.now + PACE.silence);
+    assert_eq!(bench.drain(), (String::new(), until));
+}
