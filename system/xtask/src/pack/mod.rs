@@ -79,13 +79,12 @@ fn programs(sdf: &Path, system: &System, files: &parse::Files<'_>) -> Result<Vec
             None => {
                 let find = |name: &Path| {
                     files.find(name).map_err(|error| {
-                        Error::file(
-                            sdf,
-                            format!(
-                                "{}: the program of {}: {error}",
-                                domain.place.row, domain.name
-                            ),
-                        )
+                        let (row, column) = (domain.place.row, domain.place.col);
+                        let sdf = sdf.display();
+                        Error::new(format!(
+                            "{sdf}:{row}:{column}: {error} (the program of {})",
+                            domain.name
+                        ))
                     })
                 };
                 let symbols = domain
