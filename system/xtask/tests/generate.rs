@@ -1,0 +1,504 @@
+//! Generates the project's systems, and holds the generated files against each other.
+
+mod support;
+
+use roxmltree::{Document, Node};
+use sel4cp_abi::config::{
+    BackendConfig, Config, Header, NO_CHANNEL, PowerConfig, Region, Ring, SerialConfig,
+    TimerConfig, VirtioDriverConfig, VmmConfig, parse,
+};
+use sel4cp_abi::label::Labels;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use support::{Elf, image};
+use tempfile::TempDir;
+use xtask::pack::{Configuration, pack};
+use xtask::system::{Generated, GuestFiles, KernelKind, System, Target, generate};
+
+const PROGRAMS: [&str; 9] = [
+    "vmm",
+    "console",
+    "net",
+    "block",
+    "serial",
+    "virtio_blk",
+    "virtio_net",
+    "timer",
+    "power",
+];
+
+struct Made {
+    folder: TempDir,
+    generated: Generated,
+}
+
+/// Generates the system in `toml` with a small kernel, initial RAM disk and disk.
+fn make(toml: &Path) -> Made {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("Image"), image(0x1_0000, 0x12_3456)).unwrap();
+    std::fs::write(path("initrd"), [1; 0x2345]).unwrap();
+    std::fs::write(path("root"), [0; 0x400]).unwrap();
+    let system = System::load(toml).unwrap_or_else(|error| panic!("{error}"));
+    let files: Vec<GuestFiles> = system
+        .guests()
+        .iter()
+        .map(|guest| GuestFiles {
+            kernel: path("Image"),
+            initrd: (guest.initrd != xtask::system::Source::None).then(|| path("initrd")),
+            root: guest.block.is_some().then(|| path("root")),
+        })
+        .collect();
+    let target = Target {
+        labels: Labels::RELEASE,
+        debug_put_char: true,
+        kernel_kind: KernelKind::Bundled,
+    };
+    let generated =
+        generate(&system, &files, &target, &path("out")).unwrap_or_else(|error| panic!("{error}"));
+    Made { folder, generated }
+}
+
+fn project(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+/// A system file with `text`.
+fn written(text: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("test.toml");
+    std::fs::write(&path, format!("board = \"qemu_virt_aarch64\"\n{text}")).unwrap();
+    (folder, path)
+}
+
+impl Made {
+    fn out(&self, name: &str) -> Vec<u8> {
+        let path = self.folder.path().join("out").join(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    fn sdf(&self) -> String {
+        std::fs::read_to_string(&self.generated.sdf).unwrap()
+    }
+
+    fn config<T: Config + Copy>(&self, pd: &str) -> T {
+        // Zeroes follow in the page.
+        let mut bytes = self.out(&format!("{pd}.config"));
+        bytes.resize(0x2000, 0);
+        *parse::<T>(&bytes).unwrap_or_else(|error| panic!("{pd}: {error}"))
+    }
+
+    fn packed(&self) -> Result<String, String> {
+        let programs = self.folder.path().join("programs");
+        std::fs::create_dir_all(&programs).unwrap();
+        for name in PROGRAMS {
+            Elf::program(&["sel4cp_config"]).write(&programs.join(name));
+        }
+        let kernel = Elf::kernel().write(&programs.join("kernel"));
+        let mut paths = self.generated.search_paths.clone();
+        paths.push(programs);
+        let path = |name: &str| self.folder.path().join(name);
+        pack(
+            &self.generated.sdf,
+            &paths,
+            &kernel,
+            Configuration::Release,
+            &path("image"),
+            &path("report"),
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(std::fs::read_to_string(path("report")).unwrap())
+    }
+}
+
+/// The PDs of a system file, and what they map where: address to region and attributes.
+struct Sdf<'a> {
+    regions: BTreeMap<&'a str, Node<'a, 'a>>,
+    domains: BTreeMap<&'a str, Node<'a, 'a>>,
+    /// Other end of each channel's end.
+    channels: BTreeMap<(&'a str, u32), (&'a str, u32)>,
+}
+
+fn number(text: &str) -> u64 {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
+        None => text.parse().unwrap(),
+    }
+}
+
+impl<'a> Sdf<'a> {
+    fn new(document: &'a Document<'a>) -> Self {
+        let root = document.root_element();
+        let named = |tag: &'static str| {
+            root.children()
+                .filter(move |node| node.has_tag_name(tag))
+                .map(|node| (node.attribute("name").unwrap(), node))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let mut channels = BTreeMap::new();
+        for channel in root.children().filter(|node| node.has_tag_name("channel")) {
+            let ends: Vec<(&str, u32)> = channel
+                .children()
+                .filter(Node::is_element)
+                .map(|end| {
+                    (
+                        end.attribute("pd").unwrap(),
+                        end.attribute("id").unwrap().parse().unwrap(),
+                    )
+                })
+                .collect();
+            channels.insert(ends[0], ends[1]);
+            channels.insert(ends[1], ends[0]);
+        }
+        Self {
+            regions: named("memory_region"),
+            domains: named("protection_domain"),
+            channels,
+        }
+    }
+
+    /// The mapping at `vaddr` in `pd`.
+    fn map(&self, pd: &str, vaddr: u64) -> Node<'a, 'a> {
+        let found = self.domains[pd].children().find(|map| {
+            map.has_tag_name("map") && number(map.attribute("vaddr").unwrap()) == vaddr
+        });
+        found.unwrap_or_else(|| panic!("{pd} maps nothing at {vaddr:#x}"))
+    }
+
+    fn region_of(&self, map: Node<'a, 'a>) -> Node<'a, 'a> {
+        self.regions[map.attribute("mr").unwrap()]
+    }
+
+    /// Holds `region` of `pd` against the mapping: how it is mapped, and its physical address.
+    fn check(&self, pd: &str, region: &Region, perms: &str, cached: bool) -> Option<u64> {
+        let map = self.map(pd, region.vaddr);
+        assert_eq!(map.attribute("perms"), Some(perms), "{pd} {region:x?}");
+        assert_eq!(
+            map.attribute("cached"),
+            Some(if cached { "true" } else { "false" }),
+            "{pd} {region:x?}"
+        );
+        let memory = self.region_of(map);
+        match memory.attribute("prefill_path") {
+            Some(path) => assert_eq!(std::fs::metadata(path).unwrap().len(), region.size, "{pd}"),
+            None => assert_eq!(
+                number(memory.attribute("size").unwrap()),
+                region.size,
+                "{pd}"
+            ),
+        }
+        memory.attribute("phys_addr").map(number)
+    }
+
+    /// Holds a ring against the mappings and the channel: both ends map the same region. Returns the other end.
+    fn ring(&self, pd: &'a str, ring: &Ring) -> (&'a str, u32) {
+        let other = self.channels[&(pd, ring.channel)];
+        assert_eq!(self.check(pd, &ring.region, "rw", true), None);
+        let region = self.map(pd, ring.region.vaddr).attribute("mr");
+        let mut maps = self.domains[other.0].children();
+        assert!(
+            maps.any(|map| map.attribute("mr") == region),
+            "{pd} and {} share {region:?}",
+            other.0
+        );
+        other
+    }
+
+    /// Holds a header against what was asked for; every PD but the serial driver has a log towards it.
+    fn header(&self, pd: &'a str, header: &Header) {
+        assert_eq!(header.labels, Labels::RELEASE);
+        assert!(header.has_debug_put_char());
+        assert_eq!(self.ring(pd, &header.log).0, "serial");
+        let config = self.domains[pd]
+            .children()
+            .filter(|map| map.attribute("setvar_vaddr") == Some("sel4cp_config"));
+        assert_eq!(config.count(), 1);
+    }
+}
+
+#[test]
+fn the_configurations_agree_with_the_system_file() {
+    for (file, guests) in [
+        ("linux.toml", &["linux"][..]),
+        ("two.toml", &["one", "two"]),
+    ] {
+        let made = make(&project(file));
+        let text = made.sdf();
+        let document = Document::parse(&text).unwrap();
+        let sdf = Sdf::new(&document);
+        assert_eq!(sdf.domains.len(), 3 + 6 * guests.len());
+        let mut ram = 0x4000_0000;
+        for name in guests {
+            let pd = |role: &str| {
+                *sdf.domains
+                    .get_key_value(format!("{name}_{role}").as_str())
+                    .unwrap()
+                    .0
+            };
+            let vmm: VmmConfig = made.config(pd("vmm"));
+            sdf.header(pd("vmm"), &vmm.header);
+            assert_eq!(vmm.guest.as_str(), *name);
+            assert_eq!(sdf.check(pd("vmm"), &vmm.ram, "rw", true), Some(ram));
+            assert_eq!(vmm.ram.bus, 0x4000_0000);
+            for region in [&vmm.kernel, &vmm.device_tree, &vmm.initrd] {
+                assert_eq!(sdf.check(pd("vmm"), region, "r", true), None);
+            }
+            assert_eq!(vmm.kernel.bus, 0x4000_0000);
+            assert_eq!(
+                (vmm.device_tree.bus, vmm.initrd.bus),
+                (0x4020_0000, 0x4040_0000)
+            );
+            sdf.check(pd("vmm"), &vmm.registers, "rw", false);
+            assert_eq!(vmm.registers.bus, 0x0a00_0000);
+            assert!(!vmm.uart.is_some());
+            assert_eq!(vmm.uart_output.channel, NO_CHANNEL);
+            assert_eq!(
+                (vmm.distributor, vmm.distributor_size),
+                (0x0800_0000, 0x1_0000)
+            );
+            assert_eq!(sdf.ring(pd("vmm"), &vmm.timer).0, "timer");
+            let power = sdf.channels[&(pd("vmm"), vmm.power_channel)];
+            assert_eq!(power.0, "power");
+            let power_config: PowerConfig = made.config("power");
+            assert_ne!(power_config.guests & 1 << power.1, 0);
+            let devices: Vec<_> = vmm
+                .devices
+                .iter()
+                .take(3)
+                .map(|d| (d.kind, d.interrupt, d.offset))
+                .collect();
+            assert_eq!((vmm.device_count, vmm.vcpu_count), (3, 1));
+            assert_eq!(devices, [(3, 48, 0), (2, 49, 0x200), (1, 50, 0x400)]);
+            for (device, role) in vmm.devices.iter().zip(["console", "block", "net"]) {
+                assert_eq!(sdf.ring(pd("vmm"), &device.link).0, pd(role));
+                let backend: BackendConfig = made.config(pd(role));
+                sdf.header(pd(role), &backend.header);
+                assert_eq!(
+                    sdf.channels[&(pd(role), backend.link.channel)],
+                    (pd("vmm"), device.link.channel)
+                );
+                sdf.ring(pd(role), &backend.link);
+                assert_eq!(sdf.check(pd(role), &backend.ram, "rw", true), Some(ram));
+                let driver = sdf.ring(pd(role), &backend.ring).0;
+                assert_eq!(
+                    driver,
+                    match role {
+                        "console" => "serial",
+                        "block" => pd("blk_driver"),
+                        _ => pd("net_driver"),
+                    }
+                );
+                if driver == "serial" {
+                    continue;
+                }
+                let config: VirtioDriverConfig = made.config(driver);
+                sdf.header(driver, &config.header);
+                assert_eq!(sdf.ring(driver, &config.ring).0, pd(role));
+                assert_eq!(sdf.check(driver, &config.ram, "rw", true), Some(ram));
+                assert_eq!(config.ram.bus, ram);
+                assert_eq!(
+                    sdf.check(driver, &config.dma, "rw", true),
+                    Some(config.dma.bus)
+                );
+                assert_eq!(
+                    sdf.check(driver, &config.registers, "rw", false),
+                    Some(config.registers.bus)
+                );
+                let irq = sdf.domains[driver]
+                    .children()
+                    .find(|node| node.has_tag_name("irq"))
+                    .unwrap();
+                assert_eq!(
+                    irq.attribute("id").unwrap(),
+                    config.interrupt_channel.to_string()
+                );
+                let transport = config.registers.bus + u64::from(config.registers_offset);
+                let number: u64 = irq.attribute("irq").unwrap().parse().unwrap();
+                assert_eq!(transport, 0x0a00_0000 + 0x200 * (number - 48));
+            }
+            ram += vmm.ram.size;
+        }
+    }
+}
+
+#[test]
+fn the_shared_drivers_know_their_clients() {
+    let made = make(&project("two.toml"));
+    let text = made.sdf();
+    let document = Document::parse(&text).unwrap();
+    let sdf = Sdf::new(&document);
+    let serial: SerialConfig = made.config("serial");
+    assert!(!serial.header.log.region.is_some());
+    assert_eq!((serial.guest_count, serial.focus), (2, 0));
+    assert_eq!(
+        sdf.check("serial", &serial.registers, "rw", false),
+        Some(0x0900_0000)
+    );
+    assert_eq!(sdf.ring("serial", &serial.state).0, "power");
+    assert_eq!(sdf.ring("serial", &serial.timer).0, "timer");
+    let clients = serial
+        .clients
+        .iter()
+        .take(serial.client_count.try_into().unwrap());
+    let found: Vec<(String, u32, u32, &str)> = clients
+        .map(|client| {
+            (
+                client.name.to_string(),
+                client.kind,
+                client.guest,
+                sdf.ring("serial", &client.ring).0,
+            )
+        })
+        .collect();
+    let consoles: Vec<_> = found
+        .iter()
+        .filter(|client| client.1 == 0)
+        .cloned()
+        .collect();
+    assert_eq!(
+        consoles,
+        [
+            ("one".to_owned(), 0, 0, "one_console"),
+            ("two".to_owned(), 0, 1, "two_console")
+        ]
+    );
+    let logs = found.iter().filter(|client| client.1 == 2);
+    assert_eq!(logs.clone().count(), 14);
+    assert!(logs.clone().all(|client| client.0 == client.3), "{found:?}");
+    let timer: TimerConfig = made.config("timer");
+    let clients = timer
+        .clients
+        .iter()
+        .take(timer.client_count.try_into().unwrap());
+    let clients: Vec<&str> = clients.map(|client| sdf.ring("timer", client).0).collect();
+    assert_eq!(clients, ["one_vmm", "two_vmm", "serial"]);
+    let power: PowerConfig = made.config("power");
+    assert_eq!(sdf.ring("power", &power.serial).0, "serial");
+    assert_eq!(power.guests.count_ones(), 2);
+}
+
+#[test]
+fn the_packer_takes_what_is_generated() {
+    for file in ["linux.toml", "two.toml"] {
+        let report = make(&project(file)).packed().unwrap();
+        let kernel = report
+            .lines()
+            .find(|line| line.contains("/Image: "))
+            .unwrap();
+        assert!(
+            kernel.contains("65536 bytes, in the image once, for "),
+            "{kernel}"
+        );
+    }
+}
+
+#[test]
+fn devices_are_where_the_drivers_look() {
+    let made = make(&project("linux.toml"));
+    let root = made.folder.path().join("root");
+    let expected = format!(
+        "-nic none -global virtio-mmio.force-legacy=false \
+         -drive file={},format=raw,if=none,id=linux_block,cache=writeback,discard=unmap \
+         -device virtio-blk-device,drive=linux_block,bus=virtio-mmio-bus.0 \
+         -netdev user,id=linux_net \
+         -device virtio-net-device,netdev=linux_net,mac=52:54:00:00:00:01,bus=virtio-mmio-bus.8",
+        root.display()
+    );
+    assert_eq!(made.generated.qemu.join(" "), expected);
+    assert!(
+        made.generated.picture.contains("linux_vmm"),
+        "{}",
+        made.generated.picture
+    );
+}
+
+#[test]
+fn a_guest_without_devices_has_a_console() {
+    let (_folder, path) = written(
+        "[[vm]]\nname = \"small\"\nmemory = \"32M\"\ninitrd = \"none\"\nearlycon = true\n[vm.console]\ncolumns = 80\nrows = 25\n",
+    );
+    let made = make(&path);
+    let vmm: VmmConfig = made.config("small_vmm");
+    assert!(!vmm.initrd.is_some());
+    assert_eq!(vmm.device_count, 1);
+    assert_eq!((vmm.uart.bus, vmm.uart.size), (0x0900_0000, 0x1000));
+    let text = made.sdf();
+    let document = Document::parse(&text).unwrap();
+    let sdf = Sdf::new(&document);
+    assert_eq!(sdf.domains.len(), 5);
+    sdf.check("small_vmm", &vmm.uart, "rw", false);
+    assert_eq!(sdf.ring("small_vmm", &vmm.uart_output).0, "serial");
+    let console: BackendConfig = made.config("small_console");
+    assert_eq!((console.columns, console.rows), (80, 25));
+    assert_eq!(
+        made.generated.qemu,
+        ["-nic", "none", "-global", "virtio-mmio.force-legacy=false"]
+    );
+    made.packed().unwrap();
+}
+
+#[test]
+fn as_many_guests_as_there_can_be() {
+    let guests: String = (0..8)
+        .map(|n| {
+            format!(
+                "[[vm]]\nname = \"g{n}\"\nmemory = \"{}M\"\nearlycon = true\n{}",
+                32 + 2 * n,
+                if n < 4 { "[vm.net]\n" } else { "" }
+            )
+        })
+        .collect();
+    let (_folder, path) = written(&guests);
+    make(&path).packed().unwrap();
+}
+
+#[test]
+fn generating_twice_changes_nothing() {
+    let made = make(&project("linux.toml"));
+    let before = made.sdf();
+    let again = make(&project("linux.toml"));
+    let normal =
+        |made: &Made, text: &str| text.replace(&made.folder.path().display().to_string(), "");
+    assert_eq!(normal(&made, &before), normal(&again, &again.sdf()));
+    for file in ["linux.dtb", "linux_vmm.config", "serial.config"] {
+        assert_eq!(made.out(file), again.out(file));
+    }
+}
+
+#[test]
+fn a_wrong_file_of_a_guest_is_reported_at_its_line() {
+    let system = System::load(&project("linux.toml")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("Image"), image(0x1000, 0x1000)).unwrap();
+    std::fs::write(path("disk"), [0; 100]).unwrap();
+    let files = GuestFiles {
+        kernel: path("Image"),
+        initrd: Some(path("missing")),
+        root: Some(path("disk")),
+    };
+    let target = Target {
+        labels: Labels::RELEASE,
+        debug_put_char: false,
+        kernel_kind: KernelKind::Sel4,
+    };
+    let error = generate(&system, &[files], &target, &path("out"))
+        .unwrap_err()
+        .to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    let [initrd, root] = lines[..] else {
+        panic!("{error}")
+    };
+    assert!(
+        initrd.contains("linux.toml:8: found the initial RAM disk "),
+        "{initrd}"
+    );
+    assert!(
+        root.contains("linux.toml:9: found a disk image of 100 bytes"),
+        "{root}"
+    );
+    let error = generate(&system, &[], &target, &path("out"))
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "found files of 0 guests, expected those of 1");
+}
