@@ -334,4 +334,4 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
 /// Priority of vCPUs: a guest runs when no PD has anything to do.
 pub(super) const VCPU_PRIORITY: u8 = 10;
 /// Bytes of each PD's stack.
-pub(super) const STACK_BYTES: u64 = 0x1_0000;
+pub(super) const STACK_BYTES: u64 = 0x4_0000;
