@@ -97,11 +97,17 @@ impl Place {
 /// # Errors
 /// [`Refused`] says what does not fit.
 pub fn load(files: &Files, ram: &GuestRam, region: &Region) -> Result<Start, Refused> {
-    let kernel_bytes = trim(files.kernel.bytes);
-    let kernel_size = length(kernel_bytes);
+    // The region that a file is in has zeros after it, to its last page.
+    let end = files.kernel.bytes.iter().rposition(|byte| *byte != 0);
+    let kernel_size = end.map_or(0, |end| end as u64 + 1);
     let limits = (ram.start().value(), ram.len());
-    let image = Image::check(kernel_bytes, kernel_size, files.kernel.address, limits)
-        .map_err(Refused::Kernel)?;
+    let image = Image::check(
+        files.kernel.bytes,
+        kernel_size,
+        files.kernel.address,
+        limits,
+    )
+    .map_err(Refused::Kernel)?;
     if let Some(found) = files.device_tree.bytes.first_chunk::<4>()
         && *found != DEVICE_TREE_MAGIC
     {
@@ -125,7 +131,11 @@ pub fn load(files: &Files, ram: &GuestRam, region: &Region) -> Result<Start, Ref
         },
     ];
     check(&places, limits)?;
-    copy(kernel_bytes, image.entry, ram, region);
+    let kernel = usize::try_from(image.size)
+        .ok()
+        .and_then(|size| files.kernel.bytes.get(..size))
+        .unwrap_or(files.kernel.bytes);
+    copy(kernel, image.entry, ram, region);
     copy(
         files.device_tree.bytes,
         files.device_tree.address,
@@ -133,7 +143,7 @@ pub fn load(files: &Files, ram: &GuestRam, region: &Region) -> Result<Start, Ref
         region,
     );
     copy(files.initrd.bytes, files.initrd.address, ram, region);
-    unify(image.entry, kernel_size, region);
+    unify(image.entry, length(kernel), region);
     Ok(Start {
         entry: image.entry,
         device_tree: files.device_tree.address,
@@ -201,12 +211,6 @@ fn pieces(start: u64, len: u64, size: u64, mut each: impl FnMut(u64, u64)) {
         each(at, next);
         at = next;
     }
-}
-
-/// Without the zeros at the end, which a region has to its last page.
-fn trim(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| *byte != 0);
-    end.and_then(|end| bytes.get(..=end)).unwrap_or_default()
 }
 
 fn length(bytes: &[u8]) -> u64 {

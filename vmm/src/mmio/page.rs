@@ -19,6 +19,11 @@ impl Page {
         Self { words }
     }
 
+    #[cfg(test)]
+    pub(super) fn words(&self) -> &'static [AtomicU32] {
+        self.words
+    }
+
     fn word(&self, offset: u64) -> Option<&AtomicU32> {
         self.words.get(usize::try_from(offset / 4).ok()?)
     }
@@ -69,7 +74,8 @@ impl Page {
     /// Up to eight bytes at `offset`, zeros beyond the file.
     pub(super) fn read(&self, offset: u64, size: u8) -> u64 {
         let mut bytes = [0; 8];
-        for (byte, at) in bytes.iter_mut().zip(offset..).take(size.into()) {
+        for (byte, step) in bytes.iter_mut().zip(0..).take(size.into()) {
+            let at = offset.saturating_add(step);
             let word = self.word(at).map_or(0, |word| word.load(Relaxed));
             *byte = (word >> (8 * (at % 4))).to_le_bytes()[0];
         }
