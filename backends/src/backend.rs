@@ -134,15 +134,9 @@ impl<D: Device> Backend<D> {
     /// Does what there is to do, after a notification from anywhere.
     pub fn turn(&mut self) -> Signals {
         let mut signals = Signals::default();
-        if !self.announced {
-            if let Some(facts) = self.device.facts() {
-                self.link.announce(&facts, self.device.config());
-                self.announced = true;
-                signals.vmm = true;
-            }
-        } else if self.device.config_changed() {
-            signals.vmm |= self.link.set_config(self.device.config());
-        }
+        // Before the step, so that a driver that has started again is asked for what it lost, and after it, so that what the
+        // step found out is told.
+        self.introduce(&mut signals);
         // A reset, a start and the kicks: more cannot have happened than the VMM wrote into three words.
         for _ in 0..3 {
             match self.link.poll() {
@@ -171,13 +165,29 @@ impl<D: Device> Backend<D> {
             signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);
         }
         signals.driver = step.notify_driver;
-        signals.again = step.again;
+        signals.again |= step.again;
         if self.link.is_resetting() && self.device.is_quiet() {
             self.link.acknowledge();
             signals.vmm = true;
         }
+        self.introduce(&mut signals);
         self.link.set_counters(self.device.counters());
         signals
+    }
+
+    /// Tells the VMM what the device is, once that is known, and what changes later.
+    fn introduce(&mut self, signals: &mut Signals) {
+        if self.announced {
+            if self.device.config_changed() {
+                signals.vmm |= self.link.set_config(self.device.config());
+            }
+        } else if let Some(facts) = self.device.facts() {
+            self.link.announce(&facts, self.device.config());
+            self.announced = true;
+            signals.vmm = true;
+            // The driver may have been ready before this life.
+            signals.again = true;
+        }
     }
 
     fn start(&mut self) -> Result<(), Trouble> {

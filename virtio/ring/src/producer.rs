@@ -42,6 +42,9 @@ impl<T: Slot> Producer<T> {
         }
         self.head = head;
         self.staged = self.published;
+        // Nothing is asked for: an index half the range away is not passed.
+        let never = self.published.wrapping_add(1 << 31);
+        self.ring.control.producer.event.store(never, Relaxed);
         // Release: as in `publish`.
         self.ring
             .control
