@@ -1,35 +1,17 @@
 //! One bad `.system` file for each message of the packer.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test states what must hold by unwrapping it"
+)]
+
 mod support;
 
-use std::path::Path;
-use support::Elf;
+use support::{Elf, pack_in};
 use tempfile::TempDir;
-use xtask::pack::{Configuration, pack};
 
 /// A whole domain, for systems whose mistake is elsewhere.
 const A: &str = r#"<protection_domain name="a"><program_image path="a"/></protection_domain>"#;
-
-fn message(folder: &Path, sdf: &str) -> String {
-    std::fs::write(folder.join("a.system"), sdf).unwrap();
-    let path = |name: &str| folder.join(name);
-    let paths = [folder.to_owned()];
-    let result = pack(
-        &path("a.system"),
-        &paths,
-        &path("kernel"),
-        Configuration::Release,
-        &path("image"),
-        &path("report"),
-    );
-    match result {
-        Ok(()) => "packed".to_owned(),
-        Err(error) => error
-            .to_string()
-            .replace(&format!("{}/", folder.display()), "")
-            .replace(&folder.display().to_string(), "FOLDER"),
-    }
-}
 
 /// Packs each system, and compares the message.
 fn check(cases: &[(&str, &str)]) {
@@ -45,7 +27,9 @@ fn check(cases: &[(&str, &str)]) {
         } else {
             format!("<system>\n{body}\n</system>")
         };
-        let found = message(folder.path(), &sdf.replace("{A}", A));
+        let found = pack_in(folder.path(), &sdf.replace("{A}", A))
+            .err()
+            .unwrap_or_default();
         if found != *expected {
             wrong.push(format!("{body}\n  found    {found}\n  expected {expected}"));
         }

@@ -1,15 +1,22 @@
 //! Generates the project's systems, and holds the generated files against each other.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test states what must hold by unwrapping it"
+)]
+
 mod support;
 
-use roxmltree::{Document, Node};
+use roxmltree::Document;
 use sel4cp_abi::config::{
-    BackendConfig, Config, Header, NO_CHANNEL, PowerConfig, Region, Ring, SerialConfig,
-    TimerConfig, VirtioDriverConfig, VmmConfig, parse,
+    BackendConfig, Config, NO_CHANNEL, PowerConfig, SerialConfig, TimerConfig, VirtioDriverConfig,
+    VmmConfig, parse,
 };
 use sel4cp_abi::label::Labels;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use support::sdf::Sdf;
 use support::{Elf, image};
 use tempfile::TempDir;
 use xtask::pack::{Configuration, pack};
@@ -108,111 +115,6 @@ impl Made {
         )
         .map_err(|error| error.to_string())?;
         Ok(std::fs::read_to_string(path("report")).unwrap())
-    }
-}
-
-/// The PDs of a system file, and what they map where: address to region and attributes.
-struct Sdf<'a> {
-    regions: BTreeMap<&'a str, Node<'a, 'a>>,
-    domains: BTreeMap<&'a str, Node<'a, 'a>>,
-    /// Other end of each channel's end.
-    channels: BTreeMap<(&'a str, u32), (&'a str, u32)>,
-}
-
-fn number(text: &str) -> u64 {
-    match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
-        None => text.parse().unwrap(),
-    }
-}
-
-impl<'a> Sdf<'a> {
-    fn new(document: &'a Document<'a>) -> Self {
-        let root = document.root_element();
-        let named = |tag: &'static str| {
-            root.children()
-                .filter(move |node| node.has_tag_name(tag))
-                .map(|node| (node.attribute("name").unwrap(), node))
-                .collect::<BTreeMap<_, _>>()
-        };
-        let mut channels = BTreeMap::new();
-        for channel in root.children().filter(|node| node.has_tag_name("channel")) {
-            let ends: Vec<(&str, u32)> = channel
-                .children()
-                .filter(Node::is_element)
-                .map(|end| {
-                    (
-                        end.attribute("pd").unwrap(),
-                        end.attribute("id").unwrap().parse().unwrap(),
-                    )
-                })
-                .collect();
-            channels.insert(ends[0], ends[1]);
-            channels.insert(ends[1], ends[0]);
-        }
-        Self {
-            regions: named("memory_region"),
-            domains: named("protection_domain"),
-            channels,
-        }
-    }
-
-    /// The mapping at `vaddr` in `pd`.
-    fn map(&self, pd: &str, vaddr: u64) -> Node<'a, 'a> {
-        let found = self.domains[pd].children().find(|map| {
-            map.has_tag_name("map") && number(map.attribute("vaddr").unwrap()) == vaddr
-        });
-        found.unwrap_or_else(|| panic!("{pd} maps nothing at {vaddr:#x}"))
-    }
-
-    fn region_of(&self, map: Node<'a, 'a>) -> Node<'a, 'a> {
-        self.regions[map.attribute("mr").unwrap()]
-    }
-
-    /// Holds `region` of `pd` against the mapping: how it is mapped, and its physical address.
-    fn check(&self, pd: &str, region: &Region, perms: &str, cached: bool) -> Option<u64> {
-        let map = self.map(pd, region.vaddr);
-        assert_eq!(map.attribute("perms"), Some(perms), "{pd} {region:x?}");
-        assert_eq!(
-            map.attribute("cached"),
-            Some(if cached { "true" } else { "false" }),
-            "{pd} {region:x?}"
-        );
-        let memory = self.region_of(map);
-        match memory.attribute("prefill_path") {
-            Some(path) => assert_eq!(std::fs::metadata(path).unwrap().len(), region.size, "{pd}"),
-            None => assert_eq!(
-                number(memory.attribute("size").unwrap()),
-                region.size,
-                "{pd}"
-            ),
-        }
-        memory.attribute("phys_addr").map(number)
-    }
-
-    /// Holds a ring against the mappings and the channel: both ends map the same region. Returns the other end.
-    fn ring(&self, pd: &'a str, ring: &Ring) -> (&'a str, u32) {
-        let other = self.channels[&(pd, ring.channel)];
-        assert_eq!(self.check(pd, &ring.region, "rw", true), None);
-        let region = self.map(pd, ring.region.vaddr).attribute("mr");
-        let mut maps = self.domains[other.0].children();
-        assert!(
-            maps.any(|map| map.attribute("mr") == region),
-            "{pd} and {} share {region:?}",
-            other.0
-        );
-        other
-    }
-
-    /// Holds a header against what was asked for; every PD but the serial driver has a log towards it.
-    fn header(&self, pd: &'a str, header: &Header) {
-        assert_eq!(header.labels, Labels::RELEASE);
-        assert!(header.has_debug_put_char());
-        assert_eq!(self.ring(pd, &header.log).0, "serial");
-        let config = self.domains[pd]
-            .children()
-            .filter(|map| map.attribute("setvar_vaddr") == Some("sel4cp_config"));
-        assert_eq!(config.count(), 1);
     }
 }
 
@@ -413,6 +315,14 @@ fn devices_are_where_the_drivers_look() {
 }
 
 #[test]
+fn the_device_tree_says_what_is_there() {
+    let made = make(&project("linux.toml"));
+    let blob = made.out("linux.dtb");
+    let tree = dtoolkit::fdt::Fdt::new(&blob).unwrap();
+    assert_eq!(tree.to_string(), include_str!("linux.dts"));
+}
+
+#[test]
 fn a_guest_without_devices_has_a_console() {
     let (_folder, path) = written(
         "[[vm]]\nname = \"small\"\nmemory = \"32M\"\ninitrd = \"none\"\nearlycon = true\n[vm.console]\ncolumns = 80\nrows = 25\n",
@@ -422,6 +332,20 @@ fn a_guest_without_devices_has_a_console() {
     assert!(!vmm.initrd.is_some());
     assert_eq!(vmm.device_count, 1);
     assert_eq!((vmm.uart.bus, vmm.uart.size), (0x0900_0000, 0x1000));
+    let blob = made.out("small.dtb");
+    let tree = dtoolkit::fdt::Fdt::new(&blob).unwrap().to_string();
+    for (text, there) in [
+        ("stdout-path = \"/pl011@9000000\"", true),
+        (
+            "bootargs = \"console=hvc0 nokaslr kpti=off earlycon\"",
+            true,
+        ),
+        ("linux,initrd-start", false),
+        ("virtio_mmio@a000000", true),
+        ("virtio_mmio@a000200", false),
+    ] {
+        assert_eq!(tree.contains(text), there, "{text} in {tree}");
+    }
     let text = made.sdf();
     let document = Document::parse(&text).unwrap();
     let sdf = Sdf::new(&document);

@@ -1,5 +1,12 @@
 //! One bad system file for each message: `mistakes/*.toml`, whose first lines say what the tool must say.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test states what must hold by unwrapping it"
+)]
+
 use std::path::Path;
 use xtask::system::System;
 

@@ -1,15 +1,20 @@
 //! Packs small systems and looks at the images.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test states what must hold by unwrapping it"
+)]
+
 mod support;
 
 use sel4cp_abi::image::{
     BASE, Description, Domain, End, Header, Interrupt, Mapping, NONE, UserCap,
 };
 use sel4cp_abi::slot::{IPC_BUFFER, STACK_TOP};
-use std::path::{Path, PathBuf};
-use support::{CODE, DATA, Elf, VARIABLES};
+use support::{CODE, DATA, Elf, VARIABLES, pack_in};
 use tempfile::TempDir;
-use xtask::pack::{Configuration, pack};
 
 /// A folder with a kernel and programs, and what was packed from it.
 struct Packed {
@@ -30,27 +35,8 @@ fn folder(programs: &[(&str, Elf)]) -> TempDir {
     folder
 }
 
-fn try_pack(folder: &Path, sdf: &str) -> Result<(), String> {
-    std::fs::write(folder.join("a.system"), sdf).unwrap();
-    let path = |name: &str| folder.join(name);
-    let paths = [PathBuf::from("/nowhere"), folder.to_owned()];
-    pack(
-        &path("a.system"),
-        &paths,
-        &path("kernel"),
-        Configuration::Debug,
-        &path("image"),
-        &path("report"),
-    )
-    .map_err(|error| {
-        error
-            .to_string()
-            .replace(&format!("{}/", folder.display()), "")
-    })
-}
-
 fn packed(folder: TempDir, sdf: &str) -> Packed {
-    try_pack(folder.path(), sdf).unwrap();
+    pack_in(folder.path(), sdf).unwrap();
     Packed {
         image: std::fs::read(folder.path().join("image")).unwrap(),
         report: std::fs::read_to_string(folder.path().join("report")).unwrap(),
@@ -365,7 +351,7 @@ fn symbols_may_be_in_another_file() {
         )
     };
     assert_eq!(
-        try_pack(folder.path(), &sdf("")).unwrap_err(),
+        pack_in(folder.path(), &sdf("")).unwrap_err(),
         "a: found no symbol table, expected .symtab (do not strip programs)"
     );
     let packed = packed(folder, &sdf(r#" path_for_symbols="a.debug""#));
@@ -424,13 +410,13 @@ fn each_bad_program_has_its_message() {
         let mut elf = Elf::program(&["at"]);
         change(&mut elf);
         let folder = folder(&[("a", elf)]);
-        assert_eq!(try_pack(folder.path(), sdf), Err(expected.to_owned()));
+        assert_eq!(pack_in(folder.path(), sdf), Err(expected.to_owned()));
     }
     let mut elf = Elf::program(&["at"]);
     elf.segments[1].2 = 0x10_0000;
     let folder = folder(&[("a", elf)]);
     assert_eq!(
-        try_pack(folder.path(), sdf).unwrap_err(),
+        pack_in(folder.path(), sdf).unwrap_err(),
         "a: found the program a at 0x203000..0x302000, which overlaps the region m at 0x300000"
     );
     for (bytes, expected) in [
@@ -444,7 +430,7 @@ fn each_bad_program_has_its_message() {
         ),
     ] {
         std::fs::write(folder.path().join("a"), bytes).unwrap();
-        assert_eq!(try_pack(folder.path(), sdf), Err(expected.to_owned()));
+        assert_eq!(pack_in(folder.path(), sdf), Err(expected.to_owned()));
     }
 }
 
@@ -475,6 +461,6 @@ fn each_bad_kernel_has_its_message() {
         let mut kernel = Elf::kernel();
         change(&mut kernel);
         kernel.write(&folder.path().join("kernel"));
-        assert_eq!(try_pack(folder.path(), sdf), Err(expected.to_owned()));
+        assert_eq!(pack_in(folder.path(), sdf), Err(expected.to_owned()));
     }
 }

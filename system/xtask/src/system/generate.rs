@@ -45,7 +45,7 @@ pub fn generate(
         .to_string_lossy();
     let sdf_path = out.join(format!("{}.system", system.name));
     write(&sdf_path, sdf::sdf(&wired.plan, &origin).as_bytes())?;
-    let picture = picture(system, &wired.plan, &inputs);
+    let picture = picture(system, &wired.plan, &inputs, target.kernel_kind);
     write(
         &out.join(format!("{}.txt", system.name)),
         picture.as_bytes(),

@@ -1,5 +1,6 @@
 //! A system as text: its protection domains, who talks to whom, and its memory.
 
+use super::KernelKind;
 use super::model::System;
 use super::plan::{
     Channel, Contents, Map, Pd, PdId, Plan, Region, STACK_BYTES, VCPU_PRIORITY, program,
@@ -9,8 +10,17 @@ use super::wire::Inputs;
 use std::fmt::Write;
 
 /// The picture.
-pub(super) fn picture(system: &System, plan: &Plan, inputs: &[Inputs<'_>]) -> String {
-    let mut text = format!("{} on {}\n", system.name, system.board.name);
+pub(super) fn picture(
+    system: &System,
+    plan: &Plan,
+    inputs: &[Inputs<'_>],
+    kernel: KernelKind,
+) -> String {
+    let kernel = match kernel {
+        KernelKind::Bundled => "the bundled kernel",
+        KernelKind::Sel4 => "seL4",
+    };
+    let mut text = format!("{} on {}, for {kernel}\n", system.name, system.board.name);
     text.push_str("\nProtection domains, the most urgent first\n");
     let mut pds: Vec<&Pd> = plan.pds.iter().collect();
     pds.sort_by_key(|pd| std::cmp::Reverse(program(pd.program).1));

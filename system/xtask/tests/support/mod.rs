@@ -6,7 +6,10 @@
     reason = "each test program uses a part, as a module of its own"
 )]
 
+pub mod sdf;
+
 use std::path::{Path, PathBuf};
+use xtask::pack::{Configuration, pack};
 
 /// A program to make.
 #[derive(Clone)]
@@ -144,4 +147,23 @@ pub fn image(bytes: usize, size: u64) -> Vec<u8> {
     image[16..24].copy_from_slice(&size.to_le_bytes());
     image[56..60].copy_from_slice(b"ARM\x64");
     image
+}
+
+/// Packs the system `sdf` with the files in `folder`; the error's text does not depend on the folder's name.
+pub fn pack_in(folder: &Path, sdf: &str) -> Result<(), String> {
+    std::fs::write(folder.join("a.system"), sdf).unwrap();
+    let path = |name: &str| folder.join(name);
+    let result = pack(
+        &path("a.system"),
+        &[folder.to_owned()],
+        &path("kernel"),
+        Configuration::Debug,
+        &path("image"),
+        &path("report"),
+    );
+    result.map_err(|error| {
+        let text = error.to_string();
+        let text = text.replace(&format!("{}/", folder.display()), "");
+        text.replace(&folder.display().to_string(), "FOLDER")
+    })
 }
