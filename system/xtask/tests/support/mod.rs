@@ -1,6 +1,12 @@
 //! Small made-up ELF files and kernels.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test states what must hold by unwrapping it"
+)]
+#![allow(
     dead_code,
     unreachable_pub,
     reason = "each test program uses a part, as a module of its own"
