@@ -1,7 +1,9 @@
 //! The console device before a fake guest (virtIO 1.2 §5.3).
 #![allow(
     clippy::unwrap_used,
-    reason = "a test states what must hold by unwrapping it"
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test states what must hold"
 )]
 
 mod common;

@@ -1,0 +1,217 @@
+//! Back-pressure, resets and restarts.
+
+use crate::common::disk::NOWHERE;
+use crate::common::wire::Wire;
+use crate::rig::{GARBAGE, RECEIVEQ, Rig, TRANSMITQ, WHOLE, frame, mergeable, plain};
+use sel4cp_backends::Trouble;
+use sel4cp_backends::net::counter;
+use sel4cp_ring::PeerFault;
+use sel4cp_ring::layout::device_size;
+use sel4cp_ring::request::{Completion, status};
+use sel4cp_testing::{Buffer, readable, writable};
+
+#[test]
+fn s2_1_2_a_buffer_outside_ram_breaks_the_device() {
+    for queue in [RECEIVEQ, TRANSMITQ] {
+        let mut rig = Rig::running(u64::MAX);
+        rig.offer(&[writable(WHOLE)]);
+        let outside = Buffer::At {
+            address: NOWHERE,
+            len: 2000,
+            writable: queue == RECEIVEQ,
+        };
+        rig.bench.guest.queue(queue).add(&[outside]);
+        rig.bench.kick(queue);
+        rig.bench.assert_broken();
+        assert!(!rig.bench.reset(), "the driver has a buffer");
+        rig.wire.reset();
+        assert!(rig.bench.turn().reset_done);
+        rig.bench.restart(2, 0);
+        assert_eq!(rig.send(&[plain(), readable(frame(60))]).len(), 1);
+        rig.bench.guest.finish();
+    }
+}
+
+#[test]
+fn s2_4_a_reset_takes_all_buffers_back_first() {
+    let mut rig = Rig::running(0);
+    rig.offer(&[writable(WHOLE)]);
+    rig.bench
+        .guest
+        .queue(TRANSMITQ)
+        .add(&[plain(), readable(frame(60))]);
+    rig.bench.kick(TRANSMITQ);
+    rig.wire.take();
+    assert!(!rig.bench.reset());
+    let used = rig.bench.guest.queue(RECEIVEQ).used_index();
+    // A frame arrives all the same: it goes nowhere.
+    rig.wire.deliver(&frame(60), GARBAGE);
+    assert!(!rig.bench.turn().reset_done);
+    assert_eq!(rig.bench.guest.queue(RECEIVEQ).used_index(), used);
+    rig.wire.reset();
+    assert!(rig.bench.turn().reset_done);
+    assert_eq!(rig.bench.guest.queue(TRANSMITQ).used_index(), 0);
+    rig.bench.restart(2, 0);
+    rig.offer(&[writable(WHOLE)]);
+    assert_eq!(rig.deliver(&frame(61)).len(), 1);
+    rig.bench.guest.finish();
+}
+
+#[test]
+fn resets_one_after_another_do_not_mix() {
+    let mut rig = Rig::running(0);
+    for round in 0..5_usize {
+        rig.offer(&[writable(WHOLE)]);
+        assert!(!rig.bench.reset());
+        // Asked again while it is under way.
+        rig.bench.vmm.reset();
+        assert!(!rig.bench.turn().reset_done);
+        rig.wire.reset();
+        assert!(rig.bench.turn().reset_done, "round {round}");
+        rig.bench.restart(2, 0);
+    }
+    rig.offer(&[writable(WHOLE)]);
+    assert_eq!(rig.deliver(&frame(61)).len(), 1);
+    rig.bench.guest.finish();
+}
+
+#[test]
+fn a_full_ring_delays_frames_and_buffers() {
+    // 2048 entries: 100 frames of 31 pieces do not fit.
+    let mut rig = Rig::new(device_size(2048), 1500);
+    rig.bench.start(0);
+    let mut buffers = vec![plain()];
+    buffers.extend((0..31).map(|_| readable([3; 10])));
+    for _ in 0..100 {
+        rig.bench.guest.queue(TRANSMITQ).add_indirect(&buffers);
+    }
+    rig.bench.kick(TRANSMITQ);
+    assert!(rig.counter(counter::DELAYED) > 0);
+    rig.offer(&[writable(WHOLE)]);
+    let mut done = 0;
+    for _ in 0..100 {
+        // `sent` gives the ring's slots back; the backend was promised a wake-up for that.
+        let asked = rig.wire.take();
+        rig.wire.sent();
+        if asked || done == 0 {
+            rig.bench.turn();
+        }
+        done += rig.bench.guest.queue(TRANSMITQ).collect().len();
+    }
+    rig.bench.turn();
+    done += rig.bench.guest.queue(TRANSMITQ).collect().len();
+    assert_eq!(done, 100);
+    assert_eq!(rig.deliver(&frame(60)).len(), 1);
+    rig.bench.guest.finish();
+}
+
+#[test]
+fn a_driver_that_starts_again_gives_everything_back() {
+    let mut rig = Rig::running(0);
+    rig.offer(&[writable(WHOLE)]);
+    rig.bench
+        .guest
+        .queue(TRANSMITQ)
+        .add(&[plain(), readable(frame(60))]);
+    rig.bench.kick(TRANSMITQ);
+    rig.wire.take();
+    rig.wire = Wire::new(rig.region, rig.bench.guest.ram());
+    rig.bench.turn();
+    assert!(rig.bench.guest.queue(RECEIVEQ).collect().is_empty());
+    rig.wire.reset();
+    rig.bench.turn();
+    assert_eq!(rig.bench.guest.queue(RECEIVEQ).collect()[0].len, 0);
+    assert_eq!(rig.bench.guest.queue(TRANSMITQ).collect().len(), 1);
+    rig.offer(&[writable(WHOLE)]);
+    assert_eq!(rig.deliver(&frame(60)).len(), 1);
+    rig.bench.guest.finish();
+}
+
+#[test]
+fn a_driver_that_lies_is_trusted_no_more() {
+    // Ids of nothing, of a second buffer of an offer, of buffers being joined.
+    for id in [0, 1, 200, 0x8001, 0x8003, 0x80ff, 0x8100, 0xbfff] {
+        let mut rig = Rig::running(mergeable());
+        rig.offer(&[writable(1000)]);
+        rig.offer(&[writable(1000)]);
+        rig.offer(&[writable(900)]);
+        rig.wire.take();
+        let (header, _) = rig.wire.buffers[0];
+        rig.wire.answer(Completion {
+            id,
+            ..Completion::of(&header, status::OK, 1526)
+        });
+        rig.bench.turn();
+        assert_eq!(
+            rig.bench.trouble,
+            Some(Trouble::Peer(PeerFault::Unexpected { id }))
+        );
+        assert!(rig.bench.needs_reset);
+        rig.bench.guest.abandon();
+    }
+}
+
+#[test]
+fn a_driver_that_lies_about_lengths_changes_nothing_else() {
+    for (len, expected) in [
+        (u32::MAX, vec![1000, 1000]),
+        (25, vec![0, 0]),
+        (0, vec![0, 0]),
+        (2001, vec![1000, 1000]),
+    ] {
+        let mut rig = Rig::running(mergeable());
+        rig.offer(&[writable(1000)]);
+        rig.offer(&[writable(1000)]);
+        rig.wire.take();
+        let (header, _) = rig.wire.buffers.remove(0);
+        rig.wire.answer(Completion::of(&header, status::OK, len));
+        rig.bench.turn();
+        let used = rig.bench.guest.queue(RECEIVEQ).collect();
+        assert_eq!(
+            used.iter().map(|used| used.len).collect::<Vec<_>>(),
+            expected
+        );
+        assert!(rig.bench.trouble.is_none());
+        rig.bench.guest.finish();
+    }
+}
+
+#[test]
+fn notifications_are_few() {
+    let mut rig = Rig::running(0);
+    let before = rig.bench.driver_notified;
+    for _ in 0..32 {
+        rig.bench
+            .guest
+            .queue(TRANSMITQ)
+            .add(&[plain(), readable(frame(60))]);
+    }
+    rig.bench.kick(TRANSMITQ);
+    assert_eq!(
+        rig.bench.driver_notified - before,
+        1,
+        "32 frames, one notification"
+    );
+    let told = rig.bench.vmm_notified;
+    rig.wire.sent();
+    rig.bench.turn();
+    assert_eq!(
+        rig.bench.vmm_notified - told,
+        1,
+        "32 completions, one interrupt"
+    );
+    // A guest that does not want an interrupt gets none.
+    rig.bench.guest.queue(TRANSMITQ).collect();
+    rig.bench.guest.queue(TRANSMITQ).disable_interrupts();
+    assert!(rig.bench.take_interrupt());
+    rig.bench
+        .guest
+        .queue(TRANSMITQ)
+        .add(&[plain(), readable(frame(60))]);
+    rig.bench.kick(TRANSMITQ);
+    rig.wire.sent();
+    rig.bench.turn();
+    assert!(!rig.bench.take_interrupt());
+    assert_eq!(rig.bench.guest.queue(TRANSMITQ).collect().len(), 1);
+    rig.bench.guest.finish();
+}

@@ -1,0 +1,13 @@
+//! The network device before a fake guest and a wire in memory (virtIO 1.2 §5.1).
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test states what must hold"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod life;
+mod requests;
+mod rig;

@@ -1,0 +1,93 @@
+//! The device, its guest and its driver on one bench.
+
+use crate::common::Bench;
+use crate::common::wire::Wire;
+use sel4cp_backends::net::Net;
+use sel4cp_model::net::Features as NetFeatures;
+use sel4cp_queue::Features;
+use sel4cp_ring::host;
+use sel4cp_ring::layout::{DEVICE_SIZE, DeviceRegion};
+use sel4cp_testing::{Buffer, readable};
+
+pub(crate) const RECEIVEQ: usize = 0;
+pub(crate) const TRANSMITQ: usize = 1;
+/// Bytes of the longest frame with its header.
+pub(crate) const WHOLE: u32 = 12 + 14 + 1500;
+/// What hardware may leave before a frame.
+pub(crate) const GARBAGE: [u8; 12] = [0; 12];
+
+pub(crate) struct Rig {
+    pub(crate) bench: Bench<Net>,
+    pub(crate) wire: Wire,
+    pub(crate) region: DeviceRegion,
+}
+
+impl Rig {
+    pub(crate) fn new(ring: usize, mtu: u16) -> Self {
+        let region = host::device(ring).unwrap();
+        let bench = Bench::new(&[128, 128], Features::all(), |ram| {
+            Net::new(region, ram, [2, 0, 0, 0, 0, 7], mtu)
+        });
+        let wire = Wire::new(region, bench.guest.ram());
+        let mut rig = Self {
+            bench,
+            wire,
+            region,
+        };
+        rig.bench.turn();
+        assert!(rig.bench.vmm.facts().is_none());
+        assert!(rig.wire.reset());
+        rig
+    }
+
+    pub(crate) fn running(features: u64) -> Self {
+        let mut rig = Self::new(DEVICE_SIZE, 1500);
+        rig.bench.start(features);
+        rig
+    }
+
+    pub(crate) fn send(&mut self, buffers: &[Buffer]) -> Vec<Vec<u8>> {
+        self.bench.guest.queue(TRANSMITQ).add(buffers);
+        self.bench.kick(TRANSMITQ);
+        let sent = self.wire.sent();
+        self.bench.turn();
+        let used = self.bench.guest.queue(TRANSMITQ).collect();
+        assert_eq!(
+            used.iter().map(|used| used.len).collect::<Vec<_>>(),
+            [0],
+            "came back, once"
+        );
+        sent
+    }
+
+    pub(crate) fn offer(&mut self, buffers: &[Buffer]) {
+        self.bench.guest.queue(RECEIVEQ).add(buffers);
+        self.bench.kick(RECEIVEQ);
+    }
+
+    /// A frame arrives. What the guest gets: the contents of each used buffer.
+    pub(crate) fn deliver(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
+        self.wire.deliver(frame, GARBAGE);
+        self.bench.turn();
+        let used = self.bench.guest.queue(RECEIVEQ).collect();
+        used.into_iter().map(|used| used.bytes).collect()
+    }
+
+    pub(crate) fn counter(&self, counter: usize) -> u64 {
+        self.bench.vmm.counter(counter)
+    }
+}
+
+pub(crate) fn frame(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|n| u8::try_from(n % 241).unwrap())
+        .collect()
+}
+
+pub(crate) fn plain() -> Buffer {
+    readable([0; 12])
+}
+
+pub(crate) fn mergeable() -> u64 {
+    NetFeatures::MRG_RXBUF.bits()
+}
