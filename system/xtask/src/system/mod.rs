@@ -2,6 +2,28 @@
 //!
 //! [`System::load`] reads and checks the file. [`generate`] writes the `.system` file, each PD's configuration
 //! and the guests' device trees into a folder, and returns QEMU's device arguments and a picture of the system.
+//!
+//! | section | key | value | without it |
+//! |---|---|---|---|
+//! | | `board` | `"qemu_virt_aarch64"` | an error |
+//! | `[[vm]]` | `name` | letters a-z, digits and `_` | an error |
+//! | | `memory` | a size such as `"256M"`, a multiple of 2M | `"256M"` |
+//! | | `vcpus` | 1 | 1 |
+//! | | `kernel` | `"debian"` or the path of an arm64 Image | `"debian"` |
+//! | | `initrd` | `"debian"`, `"none"` or a path | `"debian"` |
+//! | | `root` | `"debian"` or the path of a raw disk image; `"none"` without `[vm.block]` | `"debian"` |
+//! | | `command_line` | the kernel's | `"console=hvc0 nokaslr kpti=off"` |
+//! | | `earlycon` | output from the kernel's first line on | `false` |
+//! | `[vm.console]` | `columns`, `rows` | both or neither | unknown to the guest |
+//! | `[vm.block]` | `read_only` | the guest must not write | `false` |
+//! | | `serial` | at most 20 characters | none |
+//! | | `cache` | QEMU's cache mode for the file | `"writeback"` |
+//! | `[vm.net]` | `mac` | a unicast address | `52:54:00:00:00:` and the guest's number |
+//! | | `mtu` | 68 to 1500 | 1500 |
+//! | | `forward` | ports of the host's loopback address, `["tcp:2222-22"]` | none |
+//!
+//! A guest has a disk or a network device if it has the section, and a console in any case. Paths start in the
+//! file's folder.
 
 mod board;
 mod device_tree;
