@@ -379,7 +379,7 @@ pub(crate) fn send(at: u64, info: MessageInfo) {
             (slot::NOTIFICATION, Some(channel)) => Call::Notify(channel),
             (slot::IRQ, Some(channel)) => Call::IrqAck(channel),
             (slot::MONITOR, _) => Call::Passive,
-            _ => Call::Other(at, info.label(), host.words(info.length())),
+            _ => host.decode(at, info).0,
         };
         host.calls.push(call);
     });

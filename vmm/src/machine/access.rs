@@ -88,7 +88,8 @@ impl Machine {
             }
             Target::Empty | Target::Ram | Target::Nothing => {}
         }
-        Ok(resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?)
+        vcpu.defer_resume_at(ip.wrapping_add(INSTRUCTION));
+        Ok(())
     }
 
     /// True: the vCPU is to be held until the device is reset.
