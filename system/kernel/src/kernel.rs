@@ -1,7 +1,7 @@
 //! The kernel's state, and the events that change it.
 
 use crate::capability::{Cap, CapSpace, LookupFailure};
-use crate::context::Register;
+use crate::context::{Context, Register};
 use crate::endpoint::Endpoint;
 use crate::fault::Fault;
 use crate::id::{DomainId, Table, ThreadId};
@@ -58,6 +58,16 @@ impl<M: Machine> Kernel<M> {
     /// A thread.
     pub fn thread(&self, thread: ThreadId) -> &Thread {
         &self.threads[thread]
+    }
+
+    /// A thread's registers.
+    pub fn context(&mut self, thread: ThreadId) -> &mut Context {
+        &mut self.threads[thread].context
+    }
+
+    /// The hardware and a thread, to let it run.
+    pub fn enter(&mut self, thread: ThreadId) -> (&mut M, &mut Thread) {
+        (&mut self.machine, &mut self.threads[thread])
     }
 
     /// The thread that runs, if any.

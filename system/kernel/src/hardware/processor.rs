@@ -1,0 +1,119 @@
+//! The processor: its registers at boot, caches, secure monitor calls, and the end.
+
+use super::registers::{read, write};
+use super::uart::print_arguments;
+use aarch64_cpu::asm::barrier::{self, dsb, isb};
+use aarch64_cpu::registers::{
+    CNTHCTL_EL2, CurrentEL, HCR_EL2, MDCR_EL2, MIDR_EL1, ReadWriteable, Readable, VTCR_EL2,
+    Writeable,
+};
+use core::arch::asm;
+use core::fmt;
+use core::ops::Range;
+use sel4cp_kernel::machine::CacheOperation;
+
+/// Refuses to run anywhere but at EL2.
+pub(crate) fn check_level() {
+    let level = CurrentEL.read(CurrentEL::EL);
+    if level != 2 {
+        stop(format_args!(
+            "kernel: started at EL{level}, expected EL2: QEMU needs -machine virt,virtualization=on,secure=off\n"
+        ));
+    }
+}
+
+/// Sets the registers that stay as they are: stage 2's format, traps, and what EL1 and EL0 may use.
+pub(crate) fn prepare() {
+    HCR_EL2.set(super::world::DOMAIN);
+    // 40-bit guest-physical addresses in 4 KiB pages from level 1 on, walked through the caches; 40-bit physical ones.
+    VTCR_EL2.write(
+        VTCR_EL2::RES1.val(1)
+            + VTCR_EL2::PS.val(2)
+            + VTCR_EL2::TG0::Granule4KB
+            + VTCR_EL2::SH0::Inner
+            + VTCR_EL2::ORGN0::NormalWBRAWA
+            + VTCR_EL2::IRGN0::NormalWBRAWA
+            + VTCR_EL2::SL0.val(1)
+            + VTCR_EL2::T0SZ.val(24),
+    );
+    // Guests see the real processor.
+    write!("vpidr_el2", MIDR_EL1.get());
+    // The physical counter and timer are for everybody; debug and performance registers for nobody.
+    CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCEN::SET + CNTHCTL_EL2::EL1PCTEN::SET);
+    MDCR_EL2.modify(
+        MDCR_EL2::TDRA::SET
+            + MDCR_EL2::TDOSA::SET
+            + MDCR_EL2::TDA::SET
+            + MDCR_EL2::TPM::SET
+            + MDCR_EL2::TPMCR::SET,
+    );
+    write!("sctlr_el1", super::world::SCTLR_DOMAIN);
+    write!("cntkctl_el1", super::world::CNTKCTL_DOMAIN);
+    write!("cpacr_el1", super::world::CPACR_ALLOW);
+    write!("cntv_ctl_el0", 0);
+    isb(barrier::SY);
+}
+
+/// Bytes of the smallest data cache line.
+fn line() -> u64 {
+    4 << (read!("ctr_el0") >> 16 & 0xf)
+}
+
+/// Maintains the caches for a range that is mapped in the kernel.
+pub(super) fn maintain_cache(operation: CacheOperation, memory: Range<u64>) {
+    let line = line();
+    let mut address = memory.start & !(line - 1);
+    while address < memory.end {
+        // SAFETY: cleaning changes no data. Invalidation also cleans: what another domain wrote to a line that
+        // the range only touches is not lost.
+        unsafe {
+            match operation {
+                CacheOperation::Clean => asm!("dc cvac, {}", in(reg) address),
+                CacheOperation::Invalidate | CacheOperation::CleanInvalidate => {
+                    asm!("dc civac, {}", in(reg) address);
+                }
+                CacheOperation::Unify => asm!("dc cvau, {}", in(reg) address),
+            }
+        }
+        address += line;
+    }
+    dsb(barrier::SY);
+    if operation == CacheOperation::Unify {
+        // SAFETY: forgetting cached instructions changes nothing but time.
+        unsafe { asm!("ic iallu") };
+        dsb(barrier::SY);
+        isb(barrier::SY);
+    }
+}
+
+/// Makes a secure monitor call.
+pub(super) fn secure_call(registers: [u64; 8]) -> [u64; 8] {
+    let [function, arguments @ ..] = registers;
+    let mut all = [0; 17];
+    for (place, argument) in all.iter_mut().zip(arguments) {
+        *place = argument;
+    }
+    // A function identifier has 32 bits (SMCCC).
+    #[expect(clippy::cast_possible_truncation, reason = "as said")]
+    let answer = smccc::smc64(function as u32, all);
+    answer.first_chunk().copied().unwrap_or_default()
+}
+
+/// Says why, and stops for good.
+pub(crate) fn stop(message: fmt::Arguments<'_>) -> ! {
+    print_arguments(message);
+    halt()
+}
+
+/// Stops for good.
+pub(super) fn halt() -> ! {
+    loop {
+        aarch64_cpu::asm::wfi();
+    }
+}
+
+/// A bug of the kernel.
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    stop(format_args!("kernel: {info}\nkernel: the machine stops\n"))
+}

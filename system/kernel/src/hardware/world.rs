@@ -1,0 +1,305 @@
+//! What EL1 and EL0 see of the processor: a domain's world or a guest's, switched as little as possible.
+//!
+//! A guest's registers stay loaded while domains run, until another guest runs. Between a guest and a domain only
+//! these change: HCR_EL2, VTTBR_EL2, CNTKCTL_EL1, and SCTLR_EL1 or CPACR_EL1 when the guest's would be felt at EL0.
+//! (QEMU empties its TLB at each write of SCTLR_EL1 that changes it.)
+
+use super::gic::{Gic, MAINTENANCE, VIRTUAL_ON, VIRTUAL_TIMER};
+use super::mmu::Spaces;
+use super::registers::{self, read, write};
+use super::vcpu::Vcpu;
+use sel4cp_abi::vcpu::VcpuRegister;
+use sel4cp_kernel::id::{SpaceId, Table, ThreadId, VcpuId};
+use sel4cp_kernel::list_register::ListRegister;
+use sel4cp_kernel::thread::{Owner, Thread};
+
+/// HCR_EL2 for everybody: stage 2, AArch64, interrupts and SErrors to EL2, secure monitor calls trapped.
+const COMMON: u64 = 1 | 1 << 31 | 1 << 5 | 1 << 4 | 1 << 3 | 1 << 19;
+/// HCR_EL2 for domains: EL0 only, its exceptions to EL2, memory cacheable without stage 1.
+pub(super) const DOMAIN: u64 = COMMON | 1 << 27 | 1 << 12;
+/// HCR_EL2 for guests: WFI and WFE trapped.
+const GUEST: u64 = COMMON | 1 << 13 | 1 << 14;
+
+/// SCTLR_EL1 for domains: reserved ones, caches, cache maintenance and CTR_EL0 at EL0, WFI and WFE not trapped.
+pub(super) const SCTLR_DOMAIN: u64 =
+    0x30d0_0800 | 1 << 2 | 1 << 5 | 1 << 12 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
+/// Bits of SCTLR_EL1 that may differ from that while a domain runs: what acts at EL1 only (M is taken as 0 anyway, WXN,
+/// SPAN, EE, EIS, EOS, SA, IESB, …), in AArch32 only, or harmlessly at EL0 (SA0, DZE; a trapped WFI or WFE is skipped).
+const SCTLR_FREE: u64 = 1
+    | 1 << 3
+    | 1 << 4
+    | 1 << 5
+    | 1 << 6
+    | 1 << 7
+    | 1 << 8
+    | 1 << 11
+    | 1 << 14
+    | 1 << 16
+    | 1 << 18
+    | 1 << 19
+    | 1 << 20
+    | 1 << 21
+    | 1 << 22
+    | 1 << 23
+    | 1 << 25
+    | 1 << 28
+    | 1 << 29;
+/// CNTKCTL_EL1 for domains: EL0 may read the physical counter and use the physical timer.
+pub(super) const CNTKCTL_DOMAIN: u64 = 1 | 1 << 9;
+/// CPACR_EL1 that allows the FPU.
+pub(super) const CPACR_ALLOW: u64 = 3 << 20;
+
+/// The state of the processor below EL2.
+pub(super) struct World {
+    spaces: Spaces,
+    vcpus: Table<VcpuId, Vcpu, { VcpuId::LIMIT }>,
+    list_registers: u8,
+    /// The vCPU whose registers are loaded.
+    loaded: Option<VcpuId>,
+    /// Whether it runs, or a domain does.
+    guest: bool,
+    /// VTTBR_EL2.
+    space: u64,
+    /// While a domain runs: whether SCTLR_EL1, CPACR_EL1 hold a domain's value and the guest's is saved.
+    swapped_sctlr: bool,
+    swapped_cpacr: bool,
+    /// Private interrupts that were taken and not deactivated.
+    timer_active: bool,
+    maintenance_active: bool,
+    /// Whether the virtual timer's interrupt is off in the distributor.
+    timer_off: bool,
+}
+
+impl World {
+    pub(super) const fn new() -> Self {
+        Self {
+            spaces: Table::new([0; SpaceId::LIMIT]),
+            vcpus: Table::new([const { Vcpu::new() }; VcpuId::LIMIT]),
+            list_registers: 0,
+            loaded: None,
+            guest: false,
+            space: 0,
+            swapped_sctlr: true,
+            swapped_cpacr: true,
+            timer_active: false,
+            maintenance_active: false,
+            timer_off: false,
+        }
+    }
+
+    pub(super) fn start(&mut self, spaces: Spaces, list_registers: u8) {
+        self.spaces = spaces;
+        self.list_registers = list_registers.min(Vcpu::LIST_REGISTERS);
+    }
+
+    pub(super) const fn list_registers(&self) -> u8 {
+        self.list_registers
+    }
+
+    /// The vCPU that runs, if one does.
+    pub(super) fn running(&self) -> Option<VcpuId> {
+        self.loaded.filter(|_| self.guest)
+    }
+
+    /// Makes the world that of a thread.
+    pub(super) fn enter(&mut self, gic: &mut Gic, thread: &Thread) {
+        match thread.owner {
+            Owner::Vcpu(vcpu) => self.enter_guest(gic, vcpu),
+            Owner::Domain(_) => self.enter_domain(thread.fpu),
+        }
+        let space = self.spaces[thread.space];
+        if self.space != space {
+            self.space = space;
+            write!("vttbr_el2", space);
+        }
+    }
+
+    fn enter_domain(&mut self, fpu: bool) {
+        if self.guest {
+            self.guest = false;
+            write!("hcr_el2", DOMAIN);
+            if let Some(vcpu) = self.loaded {
+                let saved = &mut self.vcpus[vcpu];
+                saved.set(VcpuRegister::CntkctlEl1, read!("cntkctl_el1"));
+                write!("cntkctl_el1", CNTKCTL_DOMAIN);
+                let sctlr = read!("sctlr_el1");
+                if (sctlr ^ SCTLR_DOMAIN) & !SCTLR_FREE != 0 {
+                    saved.set(VcpuRegister::SctlrEl1, sctlr);
+                    write!("sctlr_el1", SCTLR_DOMAIN);
+                    self.swapped_sctlr = true;
+                }
+            }
+        }
+        if fpu && !self.swapped_cpacr {
+            if let Some(vcpu) = self.loaded {
+                self.vcpus[vcpu].set(VcpuRegister::CpacrEl1, read!("cpacr_el1"));
+            }
+            write!("cpacr_el1", CPACR_ALLOW);
+            self.swapped_cpacr = true;
+        }
+    }
+
+    fn enter_guest(&mut self, gic: &mut Gic, vcpu: VcpuId) {
+        if self.loaded != Some(vcpu) {
+            self.load(gic, vcpu);
+        } else if self.guest {
+            return;
+        }
+        let saved = &self.vcpus[vcpu];
+        write!("cntkctl_el1", saved.get(VcpuRegister::CntkctlEl1));
+        if self.swapped_sctlr {
+            self.swapped_sctlr = false;
+            write!("sctlr_el1", saved.get(VcpuRegister::SctlrEl1));
+        }
+        if self.swapped_cpacr {
+            self.swapped_cpacr = false;
+            write!("cpacr_el1", saved.get(VcpuRegister::CpacrEl1));
+        }
+        write!("hcr_el2", GUEST);
+        self.guest = true;
+        if self.maintenance_active {
+            self.maintenance_active = false;
+            gic.deactivate(u32::from(MAINTENANCE));
+        }
+        self.update_timer(gic, vcpu);
+    }
+
+    /// Replaces the registers that are loaded by those of another vCPU. What differs while a domain runs is in its
+    /// saved state afterwards.
+    fn load(&mut self, gic: &mut Gic, vcpu: VcpuId) {
+        if let Some(old) = self.loaded {
+            if self.guest {
+                let saved = &mut self.vcpus[old];
+                saved.set(VcpuRegister::CntkctlEl1, read!("cntkctl_el1"));
+            }
+            let (sctlr, cpacr) = (!self.swapped_sctlr, !self.swapped_cpacr);
+            self.vcpus[old].save(gic, self.list_registers, sctlr, cpacr);
+        }
+        // The old one's timer is disabled now, so that its line is low.
+        if self.timer_active {
+            self.timer_active = false;
+            gic.deactivate(u32::from(VIRTUAL_TIMER));
+        }
+        self.vcpus[vcpu].load(gic, self.list_registers);
+        self.loaded = Some(vcpu);
+        self.swapped_sctlr = true;
+        self.swapped_cpacr = true;
+    }
+
+    /// Makes the virtual timer's interrupt possible, or not, for the vCPU that is about to run.
+    fn update_timer(&mut self, gic: &mut Gic, vcpu: VcpuId) {
+        if self.vcpus[vcpu].timer_masked {
+            // An active interrupt does not happen again, and needs no mask.
+            if !self.timer_active && !self.timer_off {
+                self.timer_off = true;
+                gic.set_enabled(VIRTUAL_TIMER, false);
+            }
+            return;
+        }
+        if self.timer_off {
+            self.timer_off = false;
+            gic.set_enabled(VIRTUAL_TIMER, true);
+        }
+        if self.timer_active {
+            self.timer_active = false;
+            gic.deactivate(u32::from(VIRTUAL_TIMER));
+        }
+    }
+
+    /// The virtual timer's interrupt came; whether it is an event of the running vCPU. It stays active: else it comes
+    /// again when the vCPU runs.
+    pub(super) fn timer_event(&mut self) -> bool {
+        self.timer_active = true;
+        let Some(vcpu) = self.running() else {
+            return false;
+        };
+        self.vcpus[vcpu].timer_masked = true;
+        true
+    }
+
+    /// The maintenance interrupt came; the list register whose interrupt was ended, of the running vCPU.
+    pub(super) fn maintenance(&mut self, gic: &mut Gic) -> Option<Option<u8>> {
+        let Some(vcpu) = self.running() else {
+            // It comes again when the vCPU runs.
+            self.maintenance_active = true;
+            return None;
+        };
+        let ended = gic.ended().filter(|index| *index < self.list_registers);
+        if let Some(index) = ended {
+            let value = gic.list_register(index).without_end();
+            gic.set_list_register(index, value);
+            self.vcpus[vcpu].set_list_register(index, value);
+        }
+        gic.deactivate(u32::from(MAINTENANCE));
+        Some(ended)
+    }
+
+    /// The guest acknowledged its timer's interrupt: it may happen again when the vCPU runs.
+    pub(super) fn unmask_timer(&mut self, vcpu: VcpuId) {
+        self.vcpus[vcpu].timer_masked = false;
+    }
+
+    /// Whether the processor holds this register of a vCPU, or its saved state does.
+    fn holds(&self, vcpu: VcpuId, register: VcpuRegister) -> bool {
+        if self.loaded != Some(vcpu) {
+            return false;
+        }
+        match register {
+            VcpuRegister::SctlrEl1 => !self.swapped_sctlr,
+            VcpuRegister::CpacrEl1 => !self.swapped_cpacr,
+            VcpuRegister::CntkctlEl1 => self.guest,
+            _ => true,
+        }
+    }
+
+    pub(super) fn read(&self, vcpu: VcpuId, register: VcpuRegister) -> u64 {
+        if self.holds(vcpu, register) {
+            registers::get(register)
+        } else {
+            self.vcpus[vcpu].get(register)
+        }
+    }
+
+    pub(super) fn write(&mut self, vcpu: VcpuId, register: VcpuRegister, value: u64) {
+        if !self.holds(vcpu, register) {
+            self.vcpus[vcpu].set(register, value);
+            return;
+        }
+        if register == VcpuRegister::SctlrEl1 && (value ^ SCTLR_DOMAIN) & !SCTLR_FREE != 0 {
+            // A domain is running, which must not feel it.
+            self.vcpus[vcpu].set(register, value);
+            write!("sctlr_el1", SCTLR_DOMAIN);
+            self.swapped_sctlr = true;
+        } else {
+            registers::set(register, value);
+        }
+    }
+
+    pub(super) fn seen(&self, vcpu: VcpuId, index: u8) -> ListRegister {
+        self.vcpus[vcpu].list_register(index)
+    }
+
+    pub(super) fn inject(&mut self, gic: &mut Gic, vcpu: VcpuId, index: u8, value: ListRegister) {
+        if self.loaded == Some(vcpu) {
+            gic.set_list_register(index, value);
+        } else {
+            self.vcpus[vcpu].set_list_register(index, value);
+        }
+    }
+}
+
+impl super::Hardware {
+    /// Prepares the processor for a thread.
+    pub(super) fn enter(&mut self, id: ThreadId, thread: &Thread) {
+        self.world.enter(&mut self.gic, thread);
+        self.fpu.run(id, thread.fpu);
+    }
+
+    /// Gives the FPU to a thread that used it.
+    pub(super) fn give_fpu(&mut self, thread: ThreadId) {
+        self.fpu.give(thread);
+    }
+}
+
+/// The virtual interface is on from a vCPU's first run on.
+const _: () = assert!(VIRTUAL_ON == 1);
