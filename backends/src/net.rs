@@ -107,6 +107,7 @@ impl Net {
         };
         self.config_changed |= self.known && self.config.status.get() != status;
         self.config.status = status.into();
+        self.receive.limit(interface.receive_buffers);
         self.known = true;
     }
 }

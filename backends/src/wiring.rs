@@ -2,6 +2,7 @@
 
 use crate::backend::{Backend, Device};
 use sel4cp_abi::config::BackendConfig;
+use sel4cp_link::LinkPage;
 use sel4cp_pd::{self as pd, Channel, ChannelSet, GuestRam, Handler};
 
 /// A backend's protection domain.
@@ -11,43 +12,31 @@ pub struct Domain<D> {
     driver: Option<Channel>,
 }
 
-/// The backend's configuration.
-///
-/// # Panics
-/// When the system file gave it none, or one for another program: there is nothing to do without it.
-#[expect(
-    clippy::panic,
-    reason = "the system description is wrong, which the panic reports"
-)]
+/// The backend's configuration. Without it there is nothing to do: the protection domain stops, with a line that says why.
 pub fn config() -> &'static BackendConfig {
     match pd::config::<BackendConfig>() {
         Ok(config) => config,
-        Err(error) => panic!("{error}"),
+        Err(error) => pd::fatal!("{error}"),
     }
 }
 
-/// What `region` gives, or the end of this protection domain.
-///
-/// # Panics
-/// When the system file gave it a region that does not fit.
-#[expect(
-    clippy::panic,
-    reason = "the system description is wrong, which the panic reports"
-)]
+/// What `region` gives, or the end of this protection domain: the system description is wrong.
 pub fn need<T>(what: &str, region: Result<T, pd::RegionError>) -> T {
     match region {
         Ok(value) => value,
-        Err(error) => panic!("{what}: {error}"),
+        Err(error) => pd::fatal!("{what}: {error}"),
     }
 }
 
 impl<D: Device> Domain<D> {
-    /// Puts `device` on the link of `config` and lets it begin.
-    ///
-    /// # Panics
-    /// As [`need`].
-    pub fn new(config: &'static BackendConfig, ram: GuestRam, device: D) -> Self {
+    /// Puts `device` on the link of `config` and lets it begin; stops as [`need`] does.
+    pub fn new(config: &BackendConfig, ram: GuestRam, device: D) -> Self {
         let page = need("link", pd::shared(&config.link.region));
+        Self::on(page, config, ram, device)
+    }
+
+    /// Like [`new`](Self::new), on a link page that has been taken already.
+    pub fn on(page: &'static LinkPage, config: &BackendConfig, ram: GuestRam, device: D) -> Self {
         let mut domain = Self {
             backend: Backend::new(page, ram, device),
             vmm: Channel::from_config(config.link.channel),

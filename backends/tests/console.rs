@@ -9,8 +9,10 @@
 mod common;
 
 use common::Bench;
-use sel4cp_backends::Trouble;
+use sel4cp_backends::block::Block;
 use sel4cp_backends::console::{Console, counter};
+use sel4cp_backends::net::Net;
+use sel4cp_backends::{Backend, Trouble};
 use sel4cp_memory::GuestAddress;
 use sel4cp_queue::Features;
 use sel4cp_ring::layout::{BytePair, byte_pair_size};
@@ -283,4 +285,15 @@ fn turns_before_anything_happened_do_nothing() {
         b"early input"
     );
     bench.guest.finish();
+}
+
+/// A backend is built on the stack and moved into place.
+#[test]
+fn backends_fit_their_stack() {
+    let most = [
+        size_of::<Backend<Console>>(),
+        size_of::<Backend<Block>>(),
+        size_of::<Backend<Net>>(),
+    ];
+    assert!(most.iter().all(|size| *size <= 32 << 10), "{most:?}");
 }

@@ -4,7 +4,7 @@
 //! offer smaller ones: then as many as a frame needs are joined into one offer, the frame runs from one into the next,
 //! and each comes back with its share; those that the frame did not reach are offered again.
 
-use super::{Counters, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
+use super::{Counters, MAX_SEGMENTS, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
 use crate::backend::Trouble;
 use crate::port::Port;
 use sel4cp_memory::{GuestRam, Span};
@@ -28,6 +28,8 @@ struct Buffer {
     alone: bool,
     /// It is with the driver, as the first of its offer.
     offered: bool,
+    /// Segments of that offer.
+    segments: usize,
     /// The next buffer of the same offer, or of the list of spare ones.
     next: Option<u16>,
 }
@@ -50,8 +52,12 @@ pub(super) struct Receive {
     merge: bool,
     /// By the head of their chain.
     buffers: [Option<Buffer>; QUEUE_SIZE as usize],
-    /// Offers that are with the driver.
+    /// Offers that are with the driver, and their segments.
     offers: u32,
+    segments: usize,
+    /// Segments beyond which nothing is offered: more than the hardware holds would wait in the ring, and the frames
+    /// to be sent behind them.
+    most_segments: usize,
     /// Small buffers that are being joined.
     joining: List,
     /// Small buffers that came back unused.
@@ -66,9 +72,20 @@ impl Receive {
             merge: false,
             buffers: [const { None }; QUEUE_SIZE as usize],
             offers: 0,
+            segments: 0,
+            most_segments: usize::MAX,
             joining: List::default(),
             spare: List::default(),
         }
+    }
+
+    /// Takes over how many buffers of two segments the hardware holds; 0: unknown.
+    pub(super) fn limit(&mut self, buffers: u16) {
+        self.most_segments = match usize::from(buffers) {
+            0 => usize::MAX,
+            // One offer may be begun below the limit and end above it.
+            buffers => (2 * buffers).saturating_sub(MAX_SEGMENTS).max(1),
+        };
     }
 
     pub(super) fn start(&mut self, merge: bool) {
@@ -144,6 +161,10 @@ impl Receive {
             return Ok(false);
         }
         for _ in 0..2 * queue.size() {
+            if self.segments >= self.most_segments {
+                // The completion of an offer wakes this domain.
+                return Ok(false);
+            }
             if self.is_joined(segments.len()) && !self.offer_joined(port, segments)? {
                 counters.add(counter::DELAYED, 1);
                 return Ok(port.wait_for_room(self.joining.pieces)?);
@@ -180,11 +201,13 @@ impl Receive {
                 pieces: locate(chain.writable().iter().copied()),
                 alone: true,
                 offered: true,
+                segments: pieces,
                 next: None,
             };
             if let Some(slot) = self.slot(head) {
                 *slot = Some(buffer);
                 self.offers += 1;
+                self.segments += pieces;
             }
         }
         Ok(true)
@@ -235,6 +258,7 @@ impl Receive {
             pieces,
             alone: false,
             offered: false,
+            segments: 0,
             next: None,
         };
         self.joining = self.append(self.joining, head, buffer);
@@ -271,9 +295,11 @@ impl Receive {
         }
         if let Some(Some(buffer)) = self.slot(first) {
             buffer.offered = true;
+            buffer.segments = count;
         }
         self.joining = List::default();
         self.offers += 1;
+        self.segments += count;
         Ok(true)
     }
 
@@ -296,6 +322,7 @@ impl Receive {
             }
         }
         self.offers = 0;
+        self.segments = 0;
     }
 
     /// Gives the buffers of an offer back to the guest. False: there is no such offer.
@@ -314,6 +341,7 @@ impl Receive {
             return false;
         };
         self.offers = self.offers.saturating_sub(1);
+        self.segments = self.segments.saturating_sub(buffer.segments);
         let good = done.status == status::OK && done.len >= NetHeader::SIZE + ETHERNET_HEADER;
         let queue = match queue {
             Some(queue) if good => queue,

@@ -6,7 +6,7 @@ use crate::rig::{GARBAGE, RECEIVEQ, Rig, TRANSMITQ, WHOLE, frame, mergeable, pla
 use sel4cp_backends::Trouble;
 use sel4cp_backends::net::counter;
 use sel4cp_ring::PeerFault;
-use sel4cp_ring::layout::device_size;
+use sel4cp_ring::layout::{DEVICE_SIZE, device_size};
 use sel4cp_ring::request::{Completion, status};
 use sel4cp_testing::{Buffer, readable, writable};
 
@@ -213,5 +213,33 @@ fn notifications_are_few() {
     rig.bench.turn();
     assert!(!rig.bench.take_interrupt());
     assert_eq!(rig.bench.guest.queue(TRANSMITQ).collect().len(), 1);
+    rig.bench.guest.finish();
+}
+
+#[test]
+fn no_more_is_offered_than_the_hardware_holds() {
+    let mut rig = Rig::new(DEVICE_SIZE, 1500);
+    rig.wire.facts.receive_buffers = 40;
+    let facts = rig.wire.facts;
+    rig.wire.ends.info.change(&facts);
+    rig.bench.start(0);
+    for _ in 0..60 {
+        rig.offer(&[writable(12), writable(1514)]);
+    }
+    rig.wire.take();
+    let held = rig.wire.buffers.len();
+    assert!((8..=40).contains(&held), "{held}");
+    // A frame to be sent does not wait behind them.
+    rig.bench
+        .guest
+        .queue(TRANSMITQ)
+        .add(&[plain(), readable(frame(60))]);
+    rig.bench.kick(TRANSMITQ);
+    assert_eq!(rig.wire.sent().len(), 1);
+    // And each frame that arrives makes room for another buffer.
+    for _ in 0..60 {
+        assert_eq!(rig.deliver(&frame(60)).len(), 1);
+    }
+    rig.bench.turn();
     rig.bench.guest.finish();
 }

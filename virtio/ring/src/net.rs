@@ -41,9 +41,10 @@ pub struct Interface {
     pub link_up: u16,
     /// Explicit padding.
     pub reserved: [u8; 2],
-    /// Buffers that the hardware's transmit queue holds at once; 0: unknown.
+    /// Buffers of two segments that the hardware's transmit queue holds at once; 0: unknown.
     pub transmit_buffers: u16,
-    /// Buffers that its receive queue holds at once; 0: unknown. More than these wait in the ring.
+    /// Buffers of two segments that its receive queue holds at once; 0: unknown. More than these wait in the ring, and
+    /// so do the frames to be sent behind them: the backend stays below.
     pub receive_buffers: u16,
 }
 

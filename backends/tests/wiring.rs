@@ -1,0 +1,103 @@
+//! A backend's protection domain on the host: regions from a configuration, notifications through channels.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test states what must hold"
+)]
+
+use sel4cp_abi::config::{BackendConfig, Header, Name, Program, Ring};
+use sel4cp_abi::label::Labels;
+use sel4cp_backends::console::Console;
+use sel4cp_backends::wiring::{Domain, config, need};
+use sel4cp_link::{QueueSetup, VmmEnd};
+use sel4cp_memory::{GuestAddress, GuestRange};
+use sel4cp_pd::host::{self, Call};
+use sel4cp_pd::{Channel, byte_rings, guest_ram, shared};
+use sel4cp_ring::layout::BYTE_PAIR_SIZE;
+
+const VMM: Channel = Channel::new(3);
+const DRIVER: Channel = Channel::new(5);
+
+/// The descriptor table, the rings and a buffer of a queue, at these offsets of guest RAM.
+const QUEUE: u64 = 0x1000;
+const RAM: u64 = 0x4000_0000;
+
+fn ring(size: usize, channel: Channel) -> Ring {
+    Ring {
+        region: host::region(size),
+        channel: channel.id().into(),
+        reserved: 0,
+    }
+}
+
+#[test]
+fn a_console_domain_announces_serves_and_notifies() {
+    let header = Header::new::<BackendConfig>(Program::Console, 0, Labels::RELEASE, Ring::NONE);
+    let mut ram = host::region(0x20_0000);
+    ram.bus = RAM;
+    let description = BackendConfig {
+        header,
+        device: Name::new("test.console").unwrap(),
+        link: ring(0x1000, VMM),
+        ram,
+        ring: ring(BYTE_PAIR_SIZE, DRIVER),
+        mac: [0; 6],
+        mtu: 0,
+        columns: 80,
+        rows: 25,
+        read_only: 0,
+        serial: [0; 20],
+        reserved: 0,
+    };
+    host::set_config(&description);
+
+    // What the program's init does, but for one thing: the test keeps a copy of each end.
+    let config = config();
+    let page = need("link", shared(&config.link.region));
+    let pair = need("serial ring", byte_rings(&config.ring.region));
+    let ram = need("guest RAM", guest_ram(&config.ram));
+    let console = Console::new(pair.client(), config.columns, config.rows);
+    let mut vmm = VmmEnd::new(page);
+    let (mut output, _) = pair.driver();
+    let mut domain = Domain::on(page, config, ram, console);
+    host::run(&mut domain);
+    assert!(host::calls().contains(&Call::Notify(VMM)), "announced");
+    assert!(vmm.poll().announced && vmm.is_ready());
+
+    // A guest with one queue, by hand: one chain of one buffer.
+    let write = |offset: u64, bytes: &[u8]| {
+        let address = GuestAddress::new(RAM + offset);
+        let len = u32::try_from(bytes.len()).unwrap();
+        let span = ram.check(GuestRange::new(address, len));
+        ram.write_bytes(span.unwrap(), bytes);
+    };
+    write(0x8000, b"hello");
+    write(QUEUE, &(RAM + 0x8000).to_le_bytes());
+    write(QUEUE + 8, &[5, 0, 0, 0, 0, 0, 0, 0]);
+    write(QUEUE + 0x1000 + 2, &[1, 0]);
+    vmm.set_features(1 << 32);
+    vmm.set_queue(
+        1,
+        QueueSetup {
+            size: 4,
+            ready: true,
+            descriptors: RAM + QUEUE,
+            driver: RAM + QUEUE + 0x1000,
+            device: RAM + QUEUE + 0x2000,
+        },
+    );
+    assert!(vmm.set_status(15));
+    host::deliver_notification(VMM);
+    host::run(&mut domain);
+    let calls = host::calls();
+    let at = |call: &Call| calls.iter().position(|made| made == call);
+    let (driver, guest) = (at(&Call::Notify(DRIVER)), at(&Call::Notify(VMM)));
+    assert!(
+        driver.is_some() && driver < guest,
+        "the hardware first: {calls:?}"
+    );
+    assert_eq!(vmm.poll().interrupts, 1);
+    let mut bytes = [0; 8];
+    assert_eq!(output.pop_slice(&mut bytes).unwrap(), 5);
+    assert_eq!(&bytes[..5], b"hello");
+}
