@@ -20,6 +20,11 @@ pub(super) const FILES: &[(&str, u32, &str)] = &[
         include_str!("../../guest/root/init"),
     ),
     (
+        "usr/sbin/network-up",
+        0o755,
+        include_str!("../../guest/root/network-up"),
+    ),
+    (
         "etc/udhcpc.script",
         0o755,
         include_str!("../../guest/root/udhcpc.script"),
@@ -51,7 +56,7 @@ pub(super) const FILES: &[(&str, u32, &str)] = &[
         "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n",
     ),
     ("etc/shadow", 0o600, "root::19000:0:99999:7:::\n"),
-    ("etc/fstab", 0o644, "/dev/vda / ext4 rw 0 1\n"),
+    ("etc/fstab", 0o644, include_str!("../../guest/root/fstab")),
     (
         "etc/motd",
         0o644,
