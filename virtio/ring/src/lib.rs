@@ -11,7 +11,7 @@
 //! - [`layout`] places the rings of a region: [`layout::BytePair`] (serial lines, logs) and
 //!   [`layout::DeviceRegion`] (block, net).
 //! - [`request`], [`block`], [`net`] and [`info`] are what flows through a device region.
-//! - [`shared`] is for pages of atomics: the timer's, the serial driver's state, the link.
+//! - [`mod@shared`] is for pages of atomics: the timer's, the serial driver's state, the link.
 //!
 //! # The shape of one end's work
 //! ```

@@ -1,7 +1,7 @@
 //! Pages of atomics that two protection domains share.
 //!
 //! A structure whose every field is an atomic may be mapped into two protection domains as it is: any bit pattern
-//! is a value, and a peer that writes at the wrong moment gives a wrong value and nothing worse. [`shared!`]
+//! is a value, and a peer that writes at the wrong moment gives a wrong value and nothing worse. [`shared!`](macro@crate::shared)
 //! declares such a structure and is the only way to implement [`Shared`]; it refuses a field that is not
 //! atomic, so the crates that use it need no unsafe code. Memory that is all zero is every structure's beginning.
 
@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 ///
 /// # Safety
 /// Every byte belongs to an atomic or is padding, every bit pattern is valid, and nothing in it is a pointer.
-/// Implement it with [`shared!`](crate::shared!).
+/// Implement it with [`shared!`](macro@crate::shared)(crate::shared!).
 pub unsafe trait Shared: Sync + 'static {}
 
 // SAFETY: an atomic integer, valid for any bits.
@@ -25,7 +25,7 @@ unsafe impl Shared for AtomicU64 {}
 // SAFETY: an array of what is shared has no other bytes.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
-/// Declares structures of atomics in C layout and implements [`Shared`](shared::Shared) and `Default` (all zero)
+/// Declares structures of atomics in C layout and implements [`Shared`](crate::shared::Shared) and `Default` (all zero)
 /// for them.
 ///
 /// ```
