@@ -15,7 +15,7 @@
 //!    │
 //!  mmio           QueueNotify: sets a bit on the link ──► Effect::Notify ──► backend's channel
 //!    │
-//!  vcpu           pc + 4: WriteRegisters of one word, which lets the guest go on and is sent with the next receive
+//!  vcpu           pc + 4: one WriteRegisters of one word, which lets the guest go on
 //! ```
 //! Interrupts come the other way: a backend sets a bit on its link and notifies; `mmio` shows it in InterruptStatus,
 //! `gic` finds it pending, enabled and most urgent, and it goes into a list register. A vCPU that sleeps is woken.

@@ -7,7 +7,7 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use sel4cp_pd::Channel;
-use sel4cp_ring::Producer;
+use sel4cp_ring::{PeerFault, Producer};
 
 /// Offsets of registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Uart {
     }
 
     fn put(&mut self, byte: u8) -> bool {
-        match self.output.push(byte) {
+        match self.push(byte) {
             Ok(true) => {
                 if self.output.publish()
                     && let Some(channel) = self.channel
@@ -131,14 +131,15 @@ impl Uart {
                 }
                 true
             }
-            // Arming looks again: room that has come meanwhile is used.
-            Ok(false) => match self.output.arm(1) {
-                Ok(true) => self.put(byte),
-                Ok(false) => false,
-                Err(_) => self.lose(),
-            },
+            Ok(false) => false,
             Err(_) => self.lose(),
         }
+    }
+
+    /// Stages a character; false: there is no room, and the peer will tell when there is.
+    fn push(&mut self, byte: u8) -> Result<bool, PeerFault> {
+        // Arming looks again: room that has come meanwhile is used.
+        Ok(self.output.push(byte)? || self.output.arm(1)? && self.output.push(byte)?)
     }
 
     /// The peer broke the ring's rules: output is lost, the guest goes on.

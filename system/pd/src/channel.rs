@@ -1,7 +1,6 @@
 //! Channels to other protection domains and to interrupts.
 
-use crate::message::{get_mr, set_mrs};
-use crate::state::{Deferred, with};
+use crate::state::with;
 use crate::{MessageInfo, sys};
 use core::fmt;
 use sel4cp_abi::config::NO_CHANNEL;
@@ -59,8 +58,7 @@ impl Channel {
     ///
     /// One call can wait like this. A second one sends the first at once.
     pub fn defer_notify(self) {
-        let slot = self.slot(slot::NOTIFICATION);
-        defer(Deferred::new(slot, MessageInfo::default()));
+        defer(self.slot(slot::NOTIFICATION), MessageInfo::default());
     }
 
     /// Acknowledges the interrupt, so that it can be raised again.
@@ -70,7 +68,7 @@ impl Channel {
 
     /// Acknowledges the interrupt together with the next receive.
     pub fn defer_irq_ack(self) {
-        defer(Deferred::new(self.slot(slot::IRQ), irq_ack_info()));
+        defer(self.slot(slot::IRQ), irq_ack_info());
     }
 
     /// Calls the peer, which must have a strictly higher priority, and waits for its answer.
@@ -102,22 +100,17 @@ fn irq_ack_info() -> MessageInfo {
 }
 
 /// Keeps a call for the next receive; one that waits already and is another is made now.
-pub(crate) fn defer(call: Deferred) {
-    let earlier = with(|state| state.deferred.replace(Some(call)));
-    if let Some(earlier) = earlier.filter(|earlier| *earlier != call) {
-        earlier.load();
-        sys::send(earlier.slot, earlier.info);
+fn defer(slot: u64, info: MessageInfo) {
+    let earlier = with(|state| state.deferred.replace(Some((slot, info))));
+    if let Some((earlier, info)) = earlier.filter(|call| *call != (slot, info)) {
+        sys::send(earlier, info);
     }
 }
 
 /// Makes the call that waits for the next receive, if there is one.
 pub(crate) fn flush() {
-    if let Some(call) = with(|state| state.deferred.take()) {
-        // The message registers may hold an answer that goes out next.
-        let answer = [0, 1, 2].map(get_mr);
-        call.load();
-        sys::send(call.slot, call.info);
-        set_mrs(&answer);
+    if let Some((slot, info)) = with(|state| state.deferred.take()) {
+        sys::send(slot, info);
     }
 }
 

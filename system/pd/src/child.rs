@@ -1,8 +1,7 @@
 //! Children of the protection domain: other PDs, and the vCPUs of its guest.
 
-use crate::channel::defer;
 use crate::message::{get_mr, invoke, set_mr};
-use crate::state::{Deferred, with};
+use crate::state::with;
 use crate::{Error, MessageInfo, VcpuRegister, sys};
 use core::fmt;
 use sel4cp_abi::{slot, vcpu::CONTEXT_WORDS};
@@ -77,9 +76,22 @@ impl Vcpu {
     /// # Errors
     /// The kernel's, if there is no such vCPU.
     pub fn read_regs(self, words: &mut [u64]) -> Result<(), Error> {
+        self.read(false, words)
+    }
+
+    /// Reads the first general registers and stops the vCPU, in one call: it is not waiting for the answer to its
+    /// fault any more.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU.
+    pub fn suspend_and_read_regs(self, words: &mut [u64]) -> Result<(), Error> {
+        self.read(true, words)
+    }
+
+    fn read(self, suspend: bool, words: &mut [u64]) -> Result<(), Error> {
         let count = words.len().min(CONTEXT_WORDS);
         let label = with(|state| state.labels.get().tcb_read_registers);
-        invoke(self.tcb(), label, &[0, count as u64])?;
+        invoke(self.tcb(), label, &[suspend.into(), count as u64])?;
         for (index, word) in words.iter_mut().take(count).enumerate() {
             *word = get_mr(index);
         }
@@ -93,20 +105,6 @@ impl Vcpu {
     /// The kernel's, if there is no such vCPU.
     pub fn write_regs(self, resume: bool, words: &[u64]) -> Result<(), Error> {
         write_registers(self.tcb(), resume, words)
-    }
-
-    /// Lets the vCPU go on at `pc` together with the next receive: one system call less than
-    /// [`write_regs`](Self::write_regs), whose errors nobody sees here.
-    ///
-    /// To be the last thing that is done to the vCPU before the next message. One call can wait like this; a second
-    /// one makes the first at once.
-    pub fn defer_resume_at(self, pc: u64) {
-        let label = with(|state| state.labels.get().tcb_write_registers);
-        defer(Deferred {
-            slot: self.tcb(),
-            info: MessageInfo::new(label.into(), 3),
-            words: [1, 1, pc],
-        });
     }
 
     /// Lets the vCPU run from where it is.

@@ -1,7 +1,7 @@
 //! Receiving: what a badge means, and which system call comes next.
 
 use crate::channel::flush;
-use crate::state::{Deferred, with};
+use crate::state::with;
 use crate::{Channel, ChannelSet, Child, Handler, MessageInfo, sys};
 use sel4cp_abi::slot;
 
@@ -48,7 +48,7 @@ pub(crate) fn begin(irqs: ChannelSet) {
         with(|state| {
             state
                 .deferred
-                .set(Some(Deferred::new(slot::MONITOR, MessageInfo::default())));
+                .set(Some((slot::MONITOR, MessageInfo::default())));
         });
     }
 }
@@ -62,10 +62,7 @@ pub(crate) fn step(handler: &mut impl Handler, answer: Option<MessageInfo>) -> O
             Receive::AfterReply(info)
         }
         None => match with(|state| state.deferred.take()) {
-            Some(call) => {
-                call.load();
-                Receive::AfterSend(call.slot, call.info)
-            }
+            Some((slot, info)) => Receive::AfterSend(slot, info),
             None => Receive::Plain,
         },
     };

@@ -142,6 +142,9 @@ impl Host {
             slot::VCPU_TCB if label == labels.tcb_read_registers => {
                 let context = context(self, vcpu).to_vec();
                 let count = usize::try_from(self.word(1)).unwrap_or(0);
+                if self.word(0) & 1 != 0 {
+                    self.calls.push(Call::Suspend(vcpu));
+                }
                 return (Call::ReadRegs(vcpu, count), context);
             }
             slot::VCPU_TCB if label == labels.tcb_write_registers => {
@@ -379,7 +382,7 @@ pub(crate) fn send(at: u64, info: MessageInfo) {
             (slot::NOTIFICATION, Some(channel)) => Call::Notify(channel),
             (slot::IRQ, Some(channel)) => Call::IrqAck(channel),
             (slot::MONITOR, _) => Call::Passive,
-            _ => host.decode(at, info).0,
+            _ => Call::Other(at, info.label(), host.words(info.length())),
         };
         host.calls.push(call);
     });

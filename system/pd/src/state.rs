@@ -2,46 +2,18 @@
 
 use crate::MessageInfo;
 use crate::log::Log;
-use crate::message::set_mrs;
 use core::cell::{Cell, RefCell};
 use sel4cp_abi::label::Labels;
 
 /// Most regions that one PD can take (a serial driver's clients, and some).
 const MAX_CLAIMS: usize = 64;
 
-/// A call that is made with the next receive. It has no more than three message registers, all of them in CPU registers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Deferred {
-    /// The capability.
-    pub(crate) slot: u64,
-    /// Label and length.
-    pub(crate) info: MessageInfo,
-    /// The message registers.
-    pub(crate) words: [u64; 3],
-}
-
-impl Deferred {
-    /// A call without message registers.
-    pub(crate) const fn new(slot: u64, info: MessageInfo) -> Self {
-        Self {
-            slot,
-            info,
-            words: [0; 3],
-        }
-    }
-
-    /// Puts the message registers in place; the call is to be made at once.
-    pub(crate) fn load(&self) {
-        set_mrs(self.words.get(..self.info.length()).unwrap_or_default());
-    }
-}
-
 /// What the runtime remembers.
 pub(crate) struct State {
     /// The kernel's labels; those of a release kernel until the configuration says otherwise.
     pub(crate) labels: Cell<Labels>,
     /// A call that is made with the next receive.
-    pub(crate) deferred: Cell<Option<Deferred>>,
+    pub(crate) deferred: Cell<Option<(u64, MessageInfo)>>,
     /// Where log lines go.
     pub(crate) log: RefCell<Log>,
     /// First address and size of each region that has been handed out.

@@ -67,7 +67,7 @@ impl Machine {
             Target::Device(index, offset) => {
                 if self.store_device(index, offset, size, value) {
                     let device = index;
-                    self.set_state(vcpu, State::Held(Hold::Reset { device, ip }));
+                    self.hold(vcpu, Hold::Reset { device, ip })?;
                     // The backend may have been faster than we were.
                     return self.device_notified(index);
                 }
@@ -82,14 +82,19 @@ impl Machine {
                     .as_mut()
                     .is_none_or(|uart| uart.write(offset, value));
                 if !done {
-                    self.set_state(vcpu, State::Held(Hold::Uart { value, ip }));
-                    return Ok(());
+                    return self.hold(vcpu, Hold::Uart { value, ip });
                 }
             }
             Target::Empty | Target::Ram | Target::Nothing => {}
         }
-        vcpu.defer_resume_at(ip.wrapping_add(INSTRUCTION));
-        Ok(())
+        Ok(resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?)
+    }
+
+    /// Holds the vCPU. It is suspended, because a kernel that finds a fault unanswered at the next receive gives up
+    /// the answer, and a debug kernel prints that.
+    fn hold(&mut self, vcpu: Vcpu, hold: Hold) -> Result<(), Cause> {
+        self.set_state(vcpu, State::Held(hold));
+        Ok(vcpu.suspend()?)
     }
 
     /// True: the vCPU is to be held until the device is reset.

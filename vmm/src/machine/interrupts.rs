@@ -122,12 +122,12 @@ impl Machine {
     /// WFI: sleeps unless an interrupt is pending, masked by the guest or not.
     pub(super) fn wait(&mut self, vcpu: Vcpu) -> Result<(), Cause> {
         let mut pc = [0];
-        vcpu.read_regs(&mut pc)?;
+        vcpu.suspend_and_read_regs(&mut pc)?;
         let [pc] = pc;
         self.sleep(vcpu, &[pc.wrapping_add(INSTRUCTION)])
     }
 
-    /// Lets the vCPU go on with the registers `words` when an interrupt is pending for it: now, or when one comes.
+    /// Lets the vCPU, which is suspended, go on with the registers `words` when an interrupt is pending for it: now, or when one comes.
     ///
     /// Nothing can come in between: everything that makes an interrupt pending is a message, and the next message is
     /// taken after this.

@@ -88,7 +88,7 @@ impl Machine {
             Call::CpuSuspend => return self.suspend(vcpu, next),
             Call::CpuOff => {
                 self.set_state(vcpu, State::Off);
-                return Ok(());
+                return Ok(vcpu.suspend()?);
             }
             Call::SystemOff => {
                 self.end(After::Off);
@@ -105,7 +105,7 @@ impl Machine {
     /// Sleeps as in WFI, and then returns success.
     fn suspend(&mut self, vcpu: Vcpu, next: u64) -> Result<(), Cause> {
         let mut words = [0; 4];
-        vcpu.read_regs(&mut words)?;
+        vcpu.suspend_and_read_regs(&mut words)?;
         let [_, sp, spsr, _] = words;
         self.sleep(vcpu, &[next, sp, spsr, psci::Result::Success.value()])
     }
@@ -251,7 +251,10 @@ impl Machine {
                 self.gic.set_line(vcpu.id(), TIMER, true);
                 return Ok(true);
             }
-            _ => self.set_state(vcpu, State::Off),
+            _ => {
+                self.set_state(vcpu, State::Off);
+                vcpu.suspend()?;
+            }
         }
         self.restart_when_drained()?;
         Ok(false)

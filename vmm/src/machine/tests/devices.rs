@@ -64,6 +64,7 @@ fn a_reset_holds_the_vcpu_until_the_backend_is_done() {
     let expected = [
         Call::ReadRegs(CPU0, 12),
         Call::Notify(Channel::new(FIRST_DEVICE)),
+        Call::Suspend(CPU0),
     ];
     assert_eq!(fixture.store(CPU0, REGISTERS + 0x70, 0), expected);
     assert!(matches!(fixture.state(CPU0), State::Held(_)));
@@ -183,7 +184,10 @@ fn output_is_held_when_the_ring_is_full() {
         fixture.store(CPU0, UART, n);
     }
     let calls_of_full = fixture.store(CPU0, UART, 64);
-    assert_eq!(calls_of_full, [Call::ReadRegs(CPU0, 12)]);
+    assert_eq!(
+        calls_of_full,
+        [Call::ReadRegs(CPU0, 12), Call::Suspend(CPU0)]
+    );
     assert!(matches!(fixture.state(CPU0), State::Held(_)));
     let mut bytes = [0; 65];
     assert_eq!(fixture.uart.pop_slice(&mut bytes), Ok(64));

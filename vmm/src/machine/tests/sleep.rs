@@ -24,7 +24,7 @@ fn an_idle_guest_sleeps_until_its_timer() {
     fixture.drive();
     host::set_counter(2000);
     set_timer(CPU0, 1, 4000);
-    let mut expected = vec![Call::ReadRegs(CPU0, 1)];
+    let mut expected = vec![Call::Suspend(CPU0), Call::ReadRegs(CPU0, 1)];
     expected.extend(timer_reads(CPU0));
     expected.extend([
         Call::WriteRegs(CPU0, false, vec![0x3004]),
@@ -86,7 +86,11 @@ fn a_pending_interrupt_keeps_a_guest_awake() {
     let mut fixture = Fixture::running(1);
     fixture.drive();
     fixture.interrupt();
-    let expected = [Call::ReadRegs(CPU0, 1), resumed(CPU0, 0x3004)];
+    let expected = [
+        Call::Suspend(CPU0),
+        Call::ReadRegs(CPU0, 1),
+        resumed(CPU0, 0x3004),
+    ];
     assert_eq!(fixture.wfi(CPU0), expected);
     assert_eq!(fixture.state(CPU0), State::Running);
 }
@@ -115,6 +119,7 @@ fn a_timer_that_cannot_interrupt_does_not_wake() {
     set_timer(CPU0, 1, 0);
     fixture.store(CPU0, GICD + 0x180, 1 << 27);
     let expected = [
+        Call::Suspend(CPU0),
         Call::ReadRegs(CPU0, 1),
         Call::WriteRegs(CPU0, false, vec![0x3004]),
     ];
