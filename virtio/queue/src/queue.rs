@@ -173,9 +173,8 @@ impl Queue {
 
     /// Returns a chain to the driver. It sees it after the next [`Queue::publish`].
     ///
-    /// `written` is how many bytes the device wrote, counted from the first writable one (§2.7.8.2:
-    /// at least that many from the start have been written). More than there are is less than the
-    /// truth about all bytes: it is cut to the chain's own length.
+    /// `written` is how many bytes from the first writable one on the device has written for certain
+    /// (§2.7.8.2): fewer than the truth is allowed, more is not, so it is cut to the room there was.
     ///
     /// # Errors
     /// [`StaleToken`] if the chain is not one of this queue.

@@ -88,7 +88,7 @@ fn config(features: Features) -> Config {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 2048 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 1024 }))]
 
     #[test]
     fn any_calls_on_any_content_end_well(

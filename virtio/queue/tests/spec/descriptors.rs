@@ -332,3 +332,23 @@ fn s2_7_5_3_2_direct_descriptors_then_one_indirect() {
     queue.complete(token, 0).unwrap();
     assert!(queue.publish());
 }
+
+#[test]
+fn s2_7_4_each_half_counts_what_it_writes() {
+    let (mut guest, mut queue) = guest(16, NONE);
+    guest.queue(0).add(&[writable(7), writable(9)]);
+    guest.queue(0).kick();
+    let mut segments = scratch();
+    let (token, chain) = pop(&mut queue, &mut segments);
+    let mut writer = chain.writer();
+    writer.write(&[1; 5]);
+    let (mut first, mut second) = writer.split_at(6).unwrap();
+    assert_eq!((first.written(), second.written()), (5, 0));
+    assert_eq!(second.write(&[3; 9]), 5);
+    assert_eq!(first.write(&[2; 9]), 6);
+    assert_eq!((first.written(), second.written()), (11, 5));
+    queue.complete(token, 16).unwrap();
+    assert!(queue.publish());
+    let used = &guest.queue(0).collect()[0];
+    assert_eq!(used.bytes, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3]);
+}
