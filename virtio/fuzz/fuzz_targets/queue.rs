@@ -25,22 +25,45 @@ struct Input {
 enum Call {
     /// The guest writes descriptor `slot` of the queue's table, or of a table behind it. The
     /// address is mostly in RAM: `far` is added in the upper half.
-    Describe { slot: u8, offset: u16, far: u32, len: u32, flags: u8, next: u16 },
+    Describe {
+        slot: u8,
+        offset: u16,
+        far: u32,
+        len: u32,
+        flags: u8,
+        next: u16,
+    },
     /// The guest writes an entry of the available ring.
-    Offer { position: u8, head: u16 },
+    Offer {
+        position: u8,
+        head: u16,
+    },
     /// The guest moves the available index.
     Advance(u16),
     /// The guest writes any aligned word of its RAM.
-    Poke { at: u16, value: u64 },
+    Poke {
+        at: u16,
+        value: u64,
+    },
     Pop,
-    Complete { which: u8, written: u32 },
+    Complete {
+        which: u8,
+        written: u32,
+    },
     PutBack,
     Publish,
     Enable,
     Disable,
-    Serve { later: u8 },
+    Serve {
+        later: u8,
+    },
     /// The driver resets the device and sets the queue up anew, perhaps badly.
-    Reset { size: u16, descriptors: u16, driver: u16, device: u16 },
+    Reset {
+        size: u16,
+        descriptors: u16,
+        driver: u16,
+        device: u16,
+    },
 }
 
 fn config(input: &Input) -> Config {
@@ -55,12 +78,15 @@ fn config(input: &Input) -> Config {
 }
 
 fuzz_target!(|input: Input| {
-    let Ok(host) = HostRam::new(GuestAddress::new(START), u64::from(LEN)) else { return };
-    let ram = host.ram();
-    let whole = ram.check(GuestRange::new(ram.start(), LEN)).expect("all of RAM");
-    let inside = |span: &Span| {
-        !span.is_empty() && span.offset() + u64::from(span.len()) <= u64::from(LEN)
+    let Ok(host) = HostRam::new(GuestAddress::new(START), u64::from(LEN)) else {
+        return;
     };
+    let ram = host.ram();
+    let whole = ram
+        .check(GuestRange::new(ram.start(), LEN))
+        .expect("all of RAM");
+    let inside =
+        |span: &Span| !span.is_empty() && span.offset() + u64::from(span.len()) <= u64::from(LEN);
     let mut config = config(&input);
     let mut queue = Queue::new(&ram, &config).expect("a good configuration");
     let mut segments = [Span::EMPTY; LIMIT];
@@ -68,7 +94,14 @@ fuzz_target!(|input: Input| {
     for call in &input.calls {
         let offset = |address: GuestAddress| (address.value() - START) as u32;
         match *call {
-            Call::Describe { slot, offset, far, len, flags, next } => {
+            Call::Describe {
+                slot,
+                offset,
+                far,
+                len,
+                flags,
+                next,
+            } => {
                 let descriptor = Descriptor {
                     address: (START + u64::from(offset) + (u64::from(far) << 32)).into(),
                     len: len.into(),
@@ -85,7 +118,9 @@ fuzz_target!(|input: Input| {
                 }
             }
             Call::Advance(by) => {
-                let word = ram.word::<u16>(whole, offset(config.driver) + 2).expect("aligned");
+                let word = ram
+                    .word::<u16>(whole, offset(config.driver) + 2)
+                    .expect("aligned");
                 ram.store_release(word, ram.load(word).wrapping_add(by));
             }
             Call::Poke { at, value } => {
@@ -104,7 +139,9 @@ fuzz_target!(|input: Input| {
             }
             Call::Complete { which, written } if !tokens.is_empty() => {
                 let token = tokens.swap_remove(usize::from(which) % tokens.len());
-                queue.complete(token, written).expect("a token of this queue");
+                queue
+                    .complete(token, written)
+                    .expect("a token of this queue");
             }
             Call::Complete { .. } => {}
             Call::PutBack => {
@@ -139,7 +176,12 @@ fuzz_target!(|input: Input| {
                     Ok(Served::Done(data.written()))
                 });
             }
-            Call::Reset { size, descriptors, driver, device } => {
+            Call::Reset {
+                size,
+                descriptors,
+                driver,
+                device,
+            } => {
                 let at = |offset: u16| GuestAddress::new(START + u64::from(offset));
                 let next = Config {
                     size,
@@ -152,7 +194,9 @@ fuzz_target!(|input: Input| {
                     config = next;
                     queue = fresh;
                     for token in tokens.drain(..) {
-                        queue.complete(token, 0).expect_err("a token from before the reset");
+                        queue
+                            .complete(token, 0)
+                            .expect_err("a token from before the reset");
                     }
                 }
             }
