@@ -12,8 +12,8 @@ const EL0T: u64 = 0;
 const EL1T: u64 = 4;
 /// EL1 with its own stack pointer.
 const EL1H: u64 = 5;
-/// SPSR of a protection domain: EL0, debug exceptions, SError and FIQ masked, interrupts not.
-pub const SPSR_DOMAIN: u64 = 0x140;
+/// SPSR of a protection domain: EL0, with only FIQs masked (what comes to EL2 is never masked).
+pub const SPSR_DOMAIN: u64 = 0x40;
 
 /// The registers. The exception entry knows the offsets: keep it in step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_domain_cannot_leave_el0() {
         assert_eq!(sanitised_spsr(0x3c5, false), SPSR_DOMAIN);
-        assert_eq!(sanitised_spsr(0xa000_0005, false), 0xa000_0140);
+        assert_eq!(sanitised_spsr(0xa000_0005, false), 0xa000_0040);
     }
 
     #[test]

@@ -196,7 +196,7 @@ mod tests {
         words[11] = 0x3c9;
         assert!(fault.answer(&mut registers, false, 0, &words));
         assert_eq!((registers.general(0), registers.restart), (7, 7));
-        assert_eq!(registers.spsr, 0x140);
+        assert_eq!(registers.spsr, 0x40);
         assert!(!fault.answer(&mut registers, false, 1, &[]));
     }
 }

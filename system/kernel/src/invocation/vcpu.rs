@@ -10,6 +10,8 @@ use sel4cp_abi::vcpu::VcpuRegister;
 
 /// The guests' virtual timer, the one private interrupt with an event.
 const VIRTUAL_TIMER: u64 = 27;
+/// The last INTID that seL4 knows on this board.
+const LAST_INTERRUPT: u64 = 159;
 /// Registers by field number.
 const FIELDS: [VcpuRegister; VcpuRegister::COUNT] = {
     use VcpuRegister as R;
@@ -58,8 +60,10 @@ impl<M: Machine> Kernel<M> {
             }
             label if label == labels.arm_vcpu_ack_vppi => {
                 request.needs(1)?;
-                if self.word(request.thread, 0) != VIRTUAL_TIMER {
-                    return Err(Refusal::InvalidArgument(0));
+                match self.word(request.thread, 0) {
+                    VIRTUAL_TIMER => {}
+                    0..=LAST_INTERRUPT => return Err(Refusal::InvalidArgument(0)),
+                    _ => return Err(Refusal::Range(0, LAST_INTERRUPT)),
                 }
                 self.machine.unmask_virtual_timer(vcpu);
                 Ok(Answer::Empty)
