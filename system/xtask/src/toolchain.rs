@@ -23,8 +23,8 @@ pub const PACKAGES: &[&str] = &[
     "sel4cp-drivers",
     "sel4cp-kernel",
 ];
-/// The bundled kernel's program.
-const KERNEL: &str = "kernel";
+/// The package of the bundled kernel, which has one program.
+const KERNEL: &str = "sel4cp-kernel";
 /// Which way to take, for those who want to choose.
 const VARIABLE: &str = "SEL4CP_TOOLCHAIN";
 /// How long rustup may try: without a network it would try for long.
@@ -118,11 +118,9 @@ impl Toolchain {
         }
         run_cargo(&mut command, &step)?;
         let folder = repo.pd_target().join(TARGET).join("release");
-        let kernel = folder.join(KERNEL);
-        if !kernel.is_file() {
-            bail!("the build made no {}", kernel.display());
-        }
         let metadata = Metadata::load(repo)?;
+        let kernel = metadata.programs(&[KERNEL]).next();
+        let kernel = folder.join(kernel.with_context(|| format!("{KERNEL} has no program"))?);
         let files: BTreeMap<String, PathBuf> = metadata
             .programs(&["sel4cp-vmm", "sel4cp-backends", "sel4cp-drivers"])
             .map(|name| (name.to_owned(), folder.join(name)))

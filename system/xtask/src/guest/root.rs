@@ -81,6 +81,7 @@ pub(super) const LINKS: &[(&str, &str)] = &[
     ("usr/bin/tar", "busybox"),
     ("usr/bin/vi", "busybox"),
     ("usr/bin/wget", "busybox"),
+    ("usr/bin/which", "busybox"),
     ("usr/bin/zcat", "busybox"),
 ];
 

@@ -1,4 +1,5 @@
-//! Takes the shared console apart: with several guests each line starts with `NAME| `.
+//! Takes the shared console apart: with several guests each line starts with `NAME| `, and so does what follows a
+//! carriage return inside a line.
 
 /// Splits the bytes of the serial line into one stream for each guest.
 ///
@@ -18,6 +19,8 @@ enum State {
     Start(Vec<u8>),
     /// In a line of this guest, or of none.
     Line(Option<usize>),
+    /// After a carriage return in a line of this guest, with what came since.
+    Return(usize, Vec<u8>),
 }
 
 impl Demux {
@@ -63,8 +66,26 @@ impl Demux {
                     if let Some(guest) = guest {
                         out(*guest, std::slice::from_ref(byte));
                     }
-                    if *byte == b'\n' {
-                        self.state = State::Start(Vec::new());
+                    match (*byte, *guest) {
+                        (b'\n', _) => self.state = State::Start(Vec::new()),
+                        (b'\r', Some(guest)) => self.state = State::Return(guest, Vec::new()),
+                        _ => {}
+                    }
+                }
+                State::Return(guest, seen) => {
+                    let guest = *guest;
+                    seen.push(*byte);
+                    let prefix = self.prefixes.get(guest);
+                    if prefix == Some(seen) {
+                        self.state = State::Line(Some(guest));
+                    } else if !prefix.is_some_and(|prefix| prefix.starts_with(seen)) {
+                        // No prefix after all: it was the guest's own, such as the line feed of an ordinary line end.
+                        out(guest, seen);
+                        self.state = match *byte {
+                            b'\n' => State::Start(Vec::new()),
+                            b'\r' => State::Return(guest, Vec::new()),
+                            _ => State::Line(Some(guest)),
+                        };
                     }
                 }
             }
@@ -114,6 +135,16 @@ mod tests {
         let pieces: Vec<&str> = bytes.iter().map(String::as_str).collect();
         assert_eq!(split(&["a", "b"], &pieces), whole);
         assert_eq!(split(&["a", "b"], &["a| root# "])[0], "root# ");
+    }
+
+    #[test]
+    fn a_carriage_return_repeats_the_prefix_and_the_guest_does_not_see_that() {
+        let text = "a| 10 %\ra| 20 %\r\r\nb| x\ry\r\na| \rb| z\r\n";
+        let whole = split(&["a", "b"], &[text]);
+        assert_eq!(whole, ["10 %\r20 %\r\r\n\rb| z\r\n", "x\ry\r\n"]);
+        let bytes: Vec<String> = text.chars().map(String::from).collect();
+        let pieces: Vec<&str> = bytes.iter().map(String::as_str).collect();
+        assert_eq!(split(&["a", "b"], &pieces), whole);
     }
 
     #[test]

@@ -17,18 +17,19 @@ pub enum Fault {
 /// How a VMM says that it stopped its guest for good.
 const STOPPED: (&str, &str) = ("sel4cp-vmm: guest ", " stopped: ");
 
-/// How kernels, the Microkit's monitor and our PDs start a line about a domain that is no more.
-const DOMAIN: &[&str] = &[
-    "sel4cp-kernel: fault: ",
-    "sel4cp-kernel: panic: ",
-    "MON|ERROR: ",
+/// How lines about a domain that is no more look: of the bundled kernel, and of the Microkit's monitor. A kernel
+/// prints where the console happens to be, also in the middle of a line.
+const DOMAIN: &[(&str, &str)] = &[
+    ("kernel: PD \"", "\" faulted: "),
+    ("kernel: panic", ""),
+    ("MON|ERROR: ", ""),
 ];
 
 impl Fault {
     /// Reads one line of the console.
     pub fn parse(line: &str) -> Option<Self> {
         let line = line.trim_end();
-        if let Some((_, rest)) = line.split_once(STOPPED.0)
+        if let Some(rest) = line.strip_prefix(STOPPED.0)
             && let Some((name, cause)) = rest.split_once(STOPPED.1)
             && !name.contains(' ')
         {
@@ -37,10 +38,13 @@ impl Fault {
                 cause: cause.to_owned(),
             });
         }
-        DOMAIN
-            .iter()
-            .any(|start| line.starts_with(start))
-            .then(|| Self::Domain(line.to_owned()))
+        DOMAIN.iter().find_map(|(start, middle)| {
+            let at = line.find(start)?;
+            let report = line.get(at..)?;
+            report
+                .contains(middle)
+                .then(|| Self::Domain(report.to_owned()))
+        })
     }
 }
 
@@ -66,8 +70,19 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_domains_are_recognised_at_the_start_of_a_line_only() {
+    fn a_guest_cannot_easily_pretend() {
+        assert_eq!(
+            Fault::parse("# echo sel4cp-vmm: guest linux stopped: no"),
+            None
+        );
+    }
+
+    #[test]
+    fn faults_of_domains_are_recognised_wherever_they_are_printed() {
+        let line = "root@linux:~# kernel: PD \"linux_net\" faulted: data abort at 0x0";
+        let report = "kernel: PD \"linux_net\" faulted: data abort at 0x0";
+        assert_eq!(Fault::parse(line), Some(Fault::Domain(report.into())));
         assert!(Fault::parse("MON|ERROR: received message 0x5").is_some());
-        assert_eq!(Fault::parse("echo MON|ERROR: "), None);
+        assert_eq!(Fault::parse("kernel: PD \"linux_net\" is fine"), None);
     }
 }
