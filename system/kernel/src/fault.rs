@@ -4,8 +4,11 @@ use crate::capability::LookupFailure;
 use crate::context::Context;
 use sel4cp_abi::fault::Fault as Label;
 
-/// Bits of a fault message: the most words that one has.
+/// The most words that a fault message has.
 pub(crate) const MAX_WORDS: usize = 13;
+
+/// Reason of a debug exception: a breakpoint instruction.
+const SOFTWARE_BREAK: u64 = 3;
 
 /// A fault of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub enum Fault {
         /// ESR_EL2.
         syndrome: u64,
     },
+    /// A breakpoint instruction, which a debug kernel tells apart.
+    Breakpoint,
     /// A private interrupt of a guest happened.
     PrivateInterrupt {
         /// Its INTID.
@@ -68,6 +73,7 @@ impl Fault {
             Self::Memory { .. } => Label::Vm,
             Self::Maintenance { .. } => Label::VgicMaintenance,
             Self::Vcpu { .. } => Label::Vcpu,
+            Self::Breakpoint => Label::Debug,
             Self::PrivateInterrupt { .. } => Label::VppiEvent,
         }
     }
@@ -113,6 +119,7 @@ impl Fault {
             } => push(&[context.restart, address, u64::from(fetch), syndrome]),
             Self::Maintenance { register } => push(&[register.map_or(u64::MAX, u64::from)]),
             Self::Vcpu { syndrome } => push(&[syndrome]),
+            Self::Breakpoint => push(&[context.restart, SOFTWARE_BREAK]),
             Self::PrivateInterrupt { number } => push(&[number]),
         }
         words
@@ -145,6 +152,7 @@ impl Fault {
                 }
                 label == 0
             }
+            Self::Breakpoint => label == 0,
             _ => true,
         }
     }

@@ -211,7 +211,8 @@ impl<M: Machine> Kernel<M> {
         if end <= start {
             return Err(Refusal::InvalidArgument(1));
         }
-        if end > USER_TOP {
+        // The user's top is the last address: one past it is too far.
+        if end >= USER_TOP {
             return Err(Refusal::IllegalOperation);
         }
         let Some(mapping) = self.mapping_in(space, start) else {

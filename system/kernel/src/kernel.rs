@@ -86,6 +86,11 @@ impl<M: Machine> Kernel<M> {
         self.dispatch(thread, number);
     }
 
+    /// Whether the image is for a debug kernel.
+    pub const fn is_debug(&self) -> bool {
+        self.debug
+    }
+
     /// The running thread faulted at its `pc`.
     pub fn fault(&mut self, fault: Fault) {
         let Some(thread) = self.current() else {

@@ -40,6 +40,7 @@ impl fmt::Display for Cause<'_> {
                 f.write_str(syndrome::describe(*syndrome))
             }
             Fault::Maintenance { .. } => f.write_str("the end of an interrupt"),
+            Fault::Breakpoint => f.write_str("a breakpoint instruction"),
             Fault::PrivateInterrupt { number } => write!(f, "private interrupt {number}"),
         }
     }

@@ -13,6 +13,8 @@ pub enum Class {
     InstructionAbort,
     /// Data access that the address space does not allow.
     DataAbort,
+    /// BRK of AArch64.
+    Breakpoint,
     /// Nothing that the kernel knows a name for (EC 0).
     Unknown,
     /// Anything else.
@@ -33,6 +35,7 @@ pub const fn class(syndrome: u64) -> Class {
         0x16 => Class::HypervisorCall,
         0x20 => Class::InstructionAbort,
         0x24 => Class::DataAbort,
+        0x3c => Class::Breakpoint,
         _ => Class::Other,
     }
 }

@@ -234,6 +234,7 @@ fn synchronous(kernel: &mut Kernel<Hardware>) {
                 syndrome,
             });
         }
+        Class::Breakpoint if kernel.is_debug() => kernel.fault(Fault::Breakpoint),
         _ if syndrome == UNDEFINED => kernel.fault(Fault::User { syndrome }),
         _ if syndrome::code(syndrome) == WAIT
             && matches!(kernel.thread(current).owner, Owner::Domain(_)) =>
