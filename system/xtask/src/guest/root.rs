@@ -76,6 +76,7 @@ pub(super) const LINKS: &[(&str, &str)] = &[
     ("usr/bin/clear", "busybox"),
     ("usr/bin/gunzip", "busybox"),
     ("usr/bin/gzip", "busybox"),
+    ("usr/bin/hostname", "busybox"),
     ("usr/bin/less", "busybox"),
     ("usr/bin/nc", "busybox"),
     ("usr/bin/tar", "busybox"),

@@ -7,10 +7,11 @@ use crate::progress::{Step, say};
 use crate::qemu::terminal::{Raw, copy_input};
 use crate::qemu::{Console, Failure, Machine, Output, Serial};
 use crate::repo::Repo;
+use crate::system::System;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -67,21 +68,14 @@ pub struct Arguments {
 /// Whatever is wrong with the system, the machine, or the code.
 pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let path = assemble::find(repo, Some(&arguments.system))?;
+    if let Some(name) = &arguments.guest {
+        check_guest(repo, &path, name)?;
+    }
     let options = arguments.common.options();
     let built = match arguments.bare {
         true => assemble::describe(repo, &path, &options)?,
         false => assemble::build(repo, &path, &options)?,
     };
-    let guests = built.guests();
-    if let Some(name) = &arguments.guest
-        && !guests.contains(name)
-    {
-        bail!(
-            "{} has no guest {name}; expected one of {}",
-            repo.shown(&path),
-            guests.join(", ")
-        );
-    }
     let command = |serial| match arguments.bare {
         true => built.bare(serial),
         false => built.qemu(serial),
@@ -102,6 +96,24 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
         }
         None => interactive(&built, &command(Serial::Person)?, &arguments),
     }
+}
+
+/// A guest that does not exist is refused before anything is built.
+fn check_guest(repo: &Repo, path: &Path, name: &str) -> Result<()> {
+    let system = System::load(path)?;
+    let guests: Vec<&str> = system
+        .guests()
+        .iter()
+        .map(|guest| guest.name.as_str())
+        .collect();
+    if !guests.contains(&name) {
+        bail!(
+            "{} has no guest {name}; expected one of {}",
+            repo.shown(path),
+            guests.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// Gives the terminal to a guest until QEMU ends.
