@@ -1,0 +1,115 @@
+//! What to boot.
+
+use crate::machine::Machine;
+use crate::tool::checkout;
+use std::fs::OpenOptions;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use xtask::assemble::{self, Built, Options};
+use xtask::guest::disk::Disk;
+use xtask::pack::Configuration;
+use xtask::qemu::Serial;
+use xtask::repo::Repo;
+
+/// A system to boot: which file, and what is different this time.
+pub struct System {
+    name: String,
+    configuration: Configuration,
+    spare: u64,
+    bytes: Vec<u8>,
+    bare: bool,
+}
+
+impl System {
+    /// The system file `name`.toml, of `system/` or of this crate's `systems/`.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            configuration: Configuration::Release,
+            spare: 0,
+            bytes: Vec::new(),
+            bare: false,
+        }
+    }
+
+    /// The kernel's debug configuration.
+    pub fn debug(mut self) -> Self {
+        self.configuration = Configuration::Debug;
+        self
+    }
+
+    /// Adds `bytes` of room to each guest's disk behind its file system.
+    pub fn spare_disk(mut self, bytes: usize) -> Self {
+        self.spare = u64::try_from(bytes).expect("a size fits 64 bits");
+        self
+    }
+
+    /// Puts `bytes` at the start of that room.
+    pub fn spare_bytes(mut self, bytes: &[u8]) -> Self {
+        self.bytes = bytes.to_vec();
+        self
+    }
+
+    /// The same guest on bare QEMU, without the VMM.
+    pub fn bare(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// Builds everything with fresh disks, boots, and waits for the shell of each guest.
+    pub fn boot(self) -> Machine {
+        let repo = Repo::find().expect("the test runs in the checkout");
+        let built = self.build(&repo);
+        let disks: Vec<PathBuf> = built
+            .files
+            .iter()
+            .filter_map(|files| files.root.clone())
+            .collect();
+        let offset = disks.first().map_or(0, |disk| length(disk));
+        for disk in &disks {
+            self.extend(disk);
+        }
+        let command = if self.bare {
+            built.bare(Serial::Program)
+        } else {
+            built.qemu(Serial::Program)
+        };
+        let mut command = command.expect("`cargo xtask test` has installed QEMU");
+        let monitor = built.folder.join("monitor.sock");
+        let _ = std::fs::remove_file(&monitor);
+        command
+            .arg("-qmp")
+            .arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        Machine::start(&command, &built.guests(), disks, offset, monitor)
+    }
+
+    fn build(&self, repo: &Repo) -> Built {
+        let own = checkout().join(format!("system/tests/systems/{}.toml", self.name));
+        let path = if own.is_file() {
+            own
+        } else {
+            assemble::find(repo, Some(Path::new(&self.name))).expect("the system is there")
+        };
+        let options = Options {
+            configuration: self.configuration,
+            disk: Disk::Fresh,
+            folder: Some(format!("test-{}", self.name)),
+            ..Options::default()
+        };
+        assemble::build(repo, &path, &options).expect("the system builds")
+    }
+
+    fn extend(&self, disk: &Path) {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .open(disk)
+            .expect("the disk is there");
+        let end = file.seek(SeekFrom::End(0)).expect("a file has an end");
+        file.write_all(&self.bytes).expect("there is room");
+        file.set_len(end + self.spare).expect("a sparse file grows");
+    }
+}
+
+fn length(disk: &Path) -> u64 {
+    std::fs::metadata(disk).expect("the disk is there").len()
+}
