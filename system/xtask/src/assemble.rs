@@ -6,7 +6,7 @@ use crate::pack::{self, Configuration};
 use crate::progress::Step;
 use crate::qemu::bare::Bare;
 use crate::qemu::{self, Serial};
-use crate::repo::{Repo, make_folder};
+use crate::repo::{Lock, Repo, make_folder};
 use crate::system::{self, Generated, Guest, GuestFiles, KernelKind, Source, System, Target};
 use crate::toolchain::{Programs, Toolchain};
 use anyhow::{Context as _, Result, bail};
@@ -100,8 +100,10 @@ pub fn find(repo: &Repo, name: Option<&Path>) -> Result<PathBuf> {
 pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
     // Mistakes in the description are told before anything takes time.
     let system = System::load(path)?;
+    let folder = folder(repo, &system, options)?;
+    let _lock = Lock::wait(&folder)?;
     let programs = Toolchain::ensure()?.build(repo)?;
-    let built = complete(repo, system, options)?;
+    let built = complete(repo, system, folder, options)?;
     pack(&built, &programs, options.configuration)?;
     Ok(built)
 }
@@ -111,12 +113,19 @@ pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
 /// # Errors
 /// Whatever is wrong with the description or the machine.
 pub fn describe(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
-    complete(repo, System::load(path)?, options)
+    let system = System::load(path)?;
+    let folder = folder(repo, &system, options)?;
+    let _lock = Lock::wait(&folder)?;
+    complete(repo, system, folder, options)
+}
+
+/// The folder of everything that belongs to `system`.
+fn folder(repo: &Repo, system: &System, options: &Options) -> Result<PathBuf> {
+    repo.build(options.folder.as_deref().unwrap_or(system.name()))
 }
 
 /// Assembles the guests' files and generates what follows from the description.
-fn complete(repo: &Repo, system: System, options: &Options) -> Result<Built> {
-    let folder = repo.build(options.folder.as_deref().unwrap_or(system.name()))?;
+fn complete(repo: &Repo, system: System, folder: PathBuf, options: &Options) -> Result<Built> {
     let files = guest_files(repo, &system, &folder, options)?;
     let generated = system::generate(&system, &files, &target(options.configuration), &folder)?;
     Ok(Built {

@@ -4,7 +4,9 @@
 //! - `build/<system>/`: what belongs to one system: image, `.system` file, device trees, report, the guests' disks.
 //! - `build/cache/`: what was downloaded and assembled from it. Nothing outside the checkout is written.
 
-use anyhow::{Context as _, Result};
+use crate::progress::Step;
+use anyhow::{Context as _, Result, bail};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The checkout.
@@ -70,6 +72,60 @@ impl Repo {
     }
 }
 
+/// A folder that belongs to one process at a time, until this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits until nobody else works in `folder`.
+    ///
+    /// # Errors
+    /// When the lock cannot be made.
+    pub fn wait(folder: &Path) -> Result<Self> {
+        let (path, file) = open(folder, "lock")?;
+        let locked = || format!("cannot lock {}", path.display());
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            let _step = Step::new(format!(
+                "waiting for another process in {}",
+                folder.display()
+            ));
+            file.lock().with_context(locked)?;
+        }
+        Ok(Self { _file: file })
+    }
+
+    /// Reserves the right to run the system in `folder`.
+    ///
+    /// # Errors
+    /// When it is running already: two machines cannot write to one disk.
+    pub fn run(folder: &Path) -> Result<Self> {
+        let (path, file) = open(folder, "running")?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => bail!(
+                "the system in {} is running already, and its disks belong to that run: end it first, or copy the system file to another name",
+                folder.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
+    }
+}
+
+fn open(folder: &Path, name: &str) -> Result<(PathBuf, File)> {
+    let path = folder.join(name);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
+    Ok((path, file))
+}
+
 /// Makes `folder` and all above it.
 ///
 /// # Errors
@@ -78,4 +134,21 @@ pub fn make_folder(folder: PathBuf) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_runs_once_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::run(folder.path()).unwrap();
+        let error = Lock::run(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("running already"), "{error}");
+        // Building it meanwhile is no problem.
+        drop(Lock::wait(folder.path()).unwrap());
+        drop(first);
+        Lock::run(folder.path()).unwrap();
+    }
 }

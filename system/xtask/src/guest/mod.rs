@@ -15,7 +15,7 @@ mod unpack;
 
 use crate::apt;
 use crate::progress::{Step, say};
-use crate::repo::{Repo, make_folder};
+use crate::repo::{Lock, Repo, make_folder};
 use anyhow::{Context as _, Result};
 use packages::{Archive, Packages};
 use sha2::{Digest as _, Sha256};
@@ -57,6 +57,7 @@ impl Debian {
 /// When packages cannot be had, or something they should contain is missing.
 pub fn debian(repo: &Repo, refresh: bool) -> Result<Debian> {
     let cache = repo.cache()?;
+    let _lock = Lock::wait(&cache)?;
     let packages = Archive::open(&cache)?.packages(refresh)?;
     let key = key(&packages);
     let guests = make_folder(cache.join("guest"))?;

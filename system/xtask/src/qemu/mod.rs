@@ -91,20 +91,31 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut { waited_for, tail } => write!(
-                f,
-                "waited too long for {waited_for}; the console ended with\n{tail}"
-            ),
-            Self::Ended { waited_for, tail } => write!(
-                f,
-                "QEMU ended, expected {waited_for}; the console ended with\n{tail}"
-            ),
+            Self::TimedOut { waited_for, tail } => {
+                write!(f, "waited too long for {waited_for}{}", Tail(tail))
+            }
+            Self::Ended { waited_for, tail } => {
+                write!(f, "QEMU ended, expected {waited_for}{}", Tail(tail))
+            }
             Self::Stopped { report } => f.write_str(report.trim_end()),
         }
     }
 }
 
 impl std::error::Error for Failure {}
+
+/// The end of a console, after what is said about it.
+struct Tail<'a>(&'a str);
+
+impl fmt::Display for Tail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            f.write_str("; the console is empty (what QEMU itself says is on standard error)")
+        } else {
+            write!(f, "; the console ended with\n{}", self.0)
+        }
+    }
+}
 
 /// The last lines of a console.
 fn tail(text: &str) -> String {

@@ -6,12 +6,12 @@ use crate::process;
 use crate::progress::{Step, say};
 use crate::qemu::terminal::{Raw, copy_input};
 use crate::qemu::{Console, Failure, Machine, Output, Serial};
-use crate::repo::Repo;
+use crate::repo::{Lock, Repo};
 use crate::system::System;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -68,9 +68,15 @@ pub struct Arguments {
 /// Whatever is wrong with the system, the machine, or the code.
 pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let path = assemble::find(repo, Some(&arguments.system))?;
+    // What can be refused is refused before anything is built, or a disk in use replaced.
+    let system = System::load(&path)?;
     if let Some(name) = &arguments.guest {
-        check_guest(repo, &path, name)?;
+        check_guest(&system, &repo.shown(&path), name)?;
     }
+    let _running = match arguments.dry_run {
+        true => None,
+        false => Some(Lock::run(&repo.build(system.name())?)?),
+    };
     let options = arguments.common.options();
     let built = match arguments.bare {
         true => assemble::describe(repo, &path, &options)?,
@@ -98,20 +104,12 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
-/// A guest that does not exist is refused before anything is built.
-fn check_guest(repo: &Repo, path: &Path, name: &str) -> Result<()> {
-    let system = System::load(path)?;
-    let guests: Vec<&str> = system
-        .guests()
-        .iter()
-        .map(|guest| guest.name.as_str())
-        .collect();
+fn check_guest(system: &System, file: &str, name: &str) -> Result<()> {
+    let guests = system.guests().iter();
+    let guests: Vec<&str> = guests.map(|guest| guest.name.as_str()).collect();
     if !guests.contains(&name) {
-        bail!(
-            "{} has no guest {name}; expected one of {}",
-            repo.shown(path),
-            guests.join(", ")
-        );
+        let there = guests.join(", ");
+        bail!("{file} has no guest {name}; expected one of {there}");
     }
     Ok(())
 }
