@@ -8,6 +8,7 @@ mod gic;
 pub(crate) mod image;
 mod interrupt;
 pub(crate) mod mmu;
+pub(crate) mod probe;
 pub(crate) mod processor;
 mod registers;
 pub(crate) mod uart;
@@ -47,10 +48,11 @@ impl Hardware {
         }
     }
 
-    /// Starts interrupt controller and timer, and takes the address spaces.
-    pub(crate) fn start(&mut self, spaces: Spaces) {
+    /// Starts interrupt controller and timer, and takes the address spaces; `memory_types` says whether the processor
+    /// acts on them.
+    pub(crate) fn start(&mut self, spaces: Spaces, memory_types: bool) {
         let list_registers = self.gic.start();
-        self.world.start(spaces, list_registers);
+        self.world.start(spaces, list_registers, memory_types);
         clock::start();
     }
 }

@@ -4,8 +4,7 @@ use super::registers::{read, write};
 use super::uart::print_arguments;
 use aarch64_cpu::asm::barrier::{self, dsb, isb};
 use aarch64_cpu::registers::{
-    CNTHCTL_EL2, CurrentEL, HCR_EL2, MDCR_EL2, MIDR_EL1, ReadWriteable, Readable, VTCR_EL2,
-    Writeable,
+    CNTHCTL_EL2, CurrentEL, MDCR_EL2, MIDR_EL1, ReadWriteable, Readable, VTCR_EL2, Writeable,
 };
 use core::arch::asm;
 use core::fmt;
@@ -24,7 +23,6 @@ pub(crate) fn check_level() {
 
 /// Sets the registers that stay as they are: stage 2's format, traps, and what EL1 and EL0 may use.
 pub(crate) fn prepare() {
-    HCR_EL2.set(super::world::DOMAIN);
     // 40-bit guest-physical addresses in 4 KiB pages from level 1 on, walked through the caches; 40-bit physical ones.
     VTCR_EL2.write(
         VTCR_EL2::RES1.val(1)

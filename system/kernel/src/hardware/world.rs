@@ -15,8 +15,10 @@ use sel4cp_kernel::thread::{Owner, Thread};
 
 /// HCR_EL2 for everybody: stage 2, AArch64, interrupts and SErrors to EL2, secure monitor calls trapped.
 const COMMON: u64 = 1 | 1 << 31 | 1 << 5 | 1 << 4 | 1 << 3 | 1 << 19;
-/// HCR_EL2 for domains: EL0 only, its exceptions to EL2, memory cacheable without stage 1.
-pub(super) const DOMAIN: u64 = COMMON | 1 << 27 | 1 << 12;
+/// HCR_EL2 for domains: EL0 only, its exceptions to EL2.
+const DOMAIN: u64 = COMMON | 1 << 27;
+/// And then, where it matters (see `probe`): memory is cacheable without stage 1.
+const CACHEABLE: u64 = 1 << 12;
 /// HCR_EL2 for guests: WFI and WFE trapped.
 const GUEST: u64 = COMMON | 1 << 13 | 1 << 14;
 
@@ -54,6 +56,8 @@ pub(super) struct World {
     spaces: Spaces,
     vcpus: Table<VcpuId, Vcpu, { VcpuId::LIMIT }>,
     list_registers: u8,
+    /// HCR_EL2 for domains.
+    domain: u64,
     /// The vCPU whose registers are loaded.
     loaded: Option<VcpuId>,
     /// Whether it runs, or a domain does.
@@ -76,6 +80,7 @@ impl World {
             spaces: Table::new([0; SpaceId::LIMIT]),
             vcpus: Table::new([const { Vcpu::new() }; VcpuId::LIMIT]),
             list_registers: 0,
+            domain: DOMAIN,
             loaded: None,
             guest: false,
             space: 0,
@@ -87,7 +92,11 @@ impl World {
         }
     }
 
-    pub(super) fn start(&mut self, spaces: Spaces, list_registers: u8) {
+    pub(super) fn start(&mut self, spaces: Spaces, list_registers: u8, memory_types: bool) {
+        if memory_types {
+            self.domain |= CACHEABLE;
+        }
+        write!("hcr_el2", self.domain);
         self.spaces = spaces;
         self.list_registers = list_registers.min(Vcpu::LIST_REGISTERS);
     }
@@ -117,7 +126,7 @@ impl World {
     fn enter_domain(&mut self, fpu: bool) {
         if self.guest {
             self.guest = false;
-            write!("hcr_el2", DOMAIN);
+            write!("hcr_el2", self.domain);
             if let Some(vcpu) = self.loaded {
                 let saved = &mut self.vcpus[vcpu];
                 saved.set(VcpuRegister::CntkctlEl1, read!("cntkctl_el1"));
