@@ -23,7 +23,7 @@ pub use tool::Tool;
 use sha2::{Digest as _, Sha256};
 
 /// One MiB in bytes.
-pub const MIB: usize = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
 /// The SHA-256 of `bytes` in hexadecimal, as `sha256sum` prints it.
 pub fn sha256(bytes: &[u8]) -> String {
@@ -34,7 +34,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// `length` bytes that look random and are the same for the same `seed`.
-pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
+pub fn pattern(length: u64, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..length)
         .map(|_| {

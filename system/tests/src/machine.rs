@@ -195,7 +195,7 @@ impl Machine {
     }
 
     /// The SHA-256 of a part of the first guest's disk, as the host's file has it.
-    pub fn host_sha256(&self, offset: u64, length: usize) -> String {
+    pub fn host_sha256(&self, offset: u64, length: u64) -> String {
         Image(self.disks.first().expect("the guest has a disk").clone()).sha256(offset, length)
     }
 
@@ -252,9 +252,9 @@ impl Machine {
 
 impl Image {
     /// The SHA-256 of `length` bytes at `offset`.
-    pub fn sha256(&self, offset: u64, length: usize) -> String {
+    pub fn sha256(&self, offset: u64, length: u64) -> String {
         let mut file = File::open(&self.0).expect("the disk is there");
-        let mut bytes = vec![0; length];
+        let mut bytes = vec![0; usize::try_from(length).expect("a length fits an address")];
         file.seek(SeekFrom::Start(offset))
             .expect("the disk is long enough");
         file.read_exact(&mut bytes)

@@ -39,8 +39,8 @@ impl System {
     }
 
     /// Adds `bytes` of room to each guest's disk behind its file system.
-    pub fn spare_disk(mut self, bytes: usize) -> Self {
-        self.spare = u64::try_from(bytes).expect("a size fits 64 bits");
+    pub fn spare_disk(mut self, bytes: u64) -> Self {
+        self.spare = bytes;
         self
     }
 

@@ -53,7 +53,7 @@ fn a_command_that_takes_too_long_is_stopped() {
 
 #[test]
 fn the_early_console_shows_output_from_before_virtio() {
-    let mut early = System::new("earlycon").boot();
+    let early = System::new("earlycon").boot();
     let log = early.console_log();
     let (booting, virtio) = (log.find("Booting Linux on physical CPU"), log.find("hvc0"));
     assert!(
