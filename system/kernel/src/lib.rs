@@ -11,6 +11,7 @@
 pub mod budget;
 pub mod capability;
 pub mod context;
+mod control;
 pub mod description;
 mod endpoint;
 pub mod fault;
