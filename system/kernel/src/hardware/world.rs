@@ -8,48 +8,68 @@ use super::gic::{Gic, MAINTENANCE, VIRTUAL_ON, VIRTUAL_TIMER};
 use super::mmu::Spaces;
 use super::registers::{self, read, write};
 use super::vcpu::Vcpu;
+use aarch64_cpu::registers::{CNTKCTL_EL1, CPACR_EL1, HCR_EL2, SCTLR_EL1};
 use sel4cp_abi::vcpu::VcpuRegister;
 use sel4cp_kernel::id::{SpaceId, Table, ThreadId, VcpuId};
 use sel4cp_kernel::list_register::ListRegister;
 use sel4cp_kernel::thread::{Owner, Thread};
 
 /// HCR_EL2 for everybody: stage 2, AArch64, interrupts and SErrors to EL2, secure monitor calls trapped.
-const COMMON: u64 = 1 | 1 << 31 | 1 << 5 | 1 << 4 | 1 << 3 | 1 << 19;
+const COMMON: u64 = HCR_EL2::VM::SET.value
+    | HCR_EL2::RW::SET.value
+    | HCR_EL2::AMO::SET.value
+    | HCR_EL2::IMO::SET.value
+    | HCR_EL2::FMO::SET.value
+    | HCR_EL2::TSC::SET.value;
 /// HCR_EL2 for domains: EL0 only, its exceptions to EL2.
-const DOMAIN: u64 = COMMON | 1 << 27;
+const DOMAIN: u64 = COMMON | HCR_EL2::TGE::SET.value;
 /// And then, where it matters (see `probe`): memory is cacheable without stage 1.
-const CACHEABLE: u64 = 1 << 12;
+const CACHEABLE: u64 = HCR_EL2::DC::SET.value;
 /// HCR_EL2 for guests: WFI and WFE trapped.
-const GUEST: u64 = COMMON | 1 << 13 | 1 << 14;
+const GUEST: u64 = COMMON | HCR_EL2::TWI::SET.value | HCR_EL2::TWE::SET.value;
 
-/// SCTLR_EL1 for domains: reserved ones, caches, cache maintenance and CTR_EL0 at EL0, WFI and WFE not trapped.
-pub(super) const SCTLR_DOMAIN: u64 =
-    0x30d0_0800 | 1 << 2 | 1 << 5 | 1 << 12 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
-/// Bits of SCTLR_EL1 that may differ from that while a domain runs: what acts at EL1 only (M is taken as 0 anyway, WXN,
-/// SPAN, EE, EIS, EOS, SA, IESB, …), in AArch32 only, or harmlessly at EL0 (SA0, DZE; a trapped WFI or WFE is skipped).
-const SCTLR_FREE: u64 = 1
-    | 1 << 3
-    | 1 << 4
-    | 1 << 5
-    | 1 << 6
-    | 1 << 7
-    | 1 << 8
-    | 1 << 11
-    | 1 << 14
-    | 1 << 16
-    | 1 << 18
-    | 1 << 19
-    | 1 << 20
-    | 1 << 21
-    | 1 << 22
-    | 1 << 23
-    | 1 << 25
-    | 1 << 28
-    | 1 << 29;
+/// Bits of SCTLR_EL1 without a name in the register crate, by what they do.
+mod sctlr {
+    /// AArch32 only: CP15BEN, ITD, SED.
+    pub(super) const AARCH32: u64 = 1 << 5 | 1 << 7 | 1 << 8;
+    /// How exceptions of EL1 synchronise: EOS, IESB, EIS.
+    pub(super) const SYNCHRONISATION: u64 = 1 << 11 | 1 << 21 | 1 << 22;
+    /// EL1's access to EL0's memory and contexts: TSCXT, SPAN; nTLSMD, LSMAOE (AArch32).
+    pub(super) const OTHERS: u64 = 1 << 20 | 1 << 23 | 1 << 28 | 1 << 29;
+    /// Reserved bits that are one on a core without extensions.
+    pub(super) const RESERVED: u64 = 0x30d0_0800;
+    /// CP15BEN.
+    pub(super) const CP15BEN: u64 = 1 << 5;
+}
+
+/// SCTLR_EL1 for domains: caches, cache maintenance and CTR_EL0 at EL0, WFI and WFE not trapped.
+pub(super) const SCTLR_DOMAIN: u64 = sctlr::RESERVED
+    | sctlr::CP15BEN
+    | SCTLR_EL1::C::SET.value
+    | SCTLR_EL1::I::SET.value
+    | SCTLR_EL1::UCT::SET.value
+    | SCTLR_EL1::UCI::SET.value
+    | SCTLR_EL1::NTWI::SET.value
+    | SCTLR_EL1::NTWE::SET.value;
+/// Bits of SCTLR_EL1 that may differ from that while a domain runs: what acts at EL1 only (M is taken as 0 anyway), in
+/// AArch32 only, or harmlessly at EL0 (SA0, DZE; a trapped WFI or WFE is skipped).
+const SCTLR_FREE: u64 = SCTLR_EL1::M::SET.value
+    | SCTLR_EL1::SA::SET.value
+    | SCTLR_EL1::SA0::SET.value
+    | SCTLR_EL1::NAA::SET.value
+    | SCTLR_EL1::DZE::SET.value
+    | SCTLR_EL1::NTWI::SET.value
+    | SCTLR_EL1::NTWE::SET.value
+    | SCTLR_EL1::WXN::SET.value
+    | SCTLR_EL1::EE::SET.value
+    | sctlr::AARCH32
+    | sctlr::SYNCHRONISATION
+    | sctlr::OTHERS;
 /// CNTKCTL_EL1 for domains: EL0 may read the physical counter and use the physical timer.
-pub(super) const CNTKCTL_DOMAIN: u64 = 1 | 1 << 9;
+pub(super) const CNTKCTL_DOMAIN: u64 =
+    CNTKCTL_EL1::EL0PCTEN::SET.value | CNTKCTL_EL1::EL0PTEN::SET.value;
 /// CPACR_EL1 that allows the FPU.
-pub(super) const CPACR_ALLOW: u64 = 3 << 20;
+pub(super) const CPACR_ALLOW: u64 = CPACR_EL1::FPEN::TrapNothing.value;
 
 /// The state of the processor below EL2.
 pub(super) struct World {
