@@ -30,7 +30,9 @@ impl<M: Machine> Kernel<M> {
         } else {
             Labels::RELEASE
         };
-        self.start_time(frequency);
+        let mut caps = description.user_caps.iter();
+        let asked = caps.any(|cap| cap.kind == UserCap::SCHED_CONTEXT);
+        self.start_time(frequency, asked);
         for (number, domain) in description.domains.iter().enumerate() {
             if let Some(id) = DomainId::new(number) {
                 self.add_domain(&description, id, domain);

@@ -1,7 +1,7 @@
 //! Who runs: ready queues by priority, budgets, and the queue of those that wait for budget.
 //!
-//! Time is charged when the scheduling context changes and when the timer says that a turn may be over, so most
-//! kernel entries read no clock. A deadline that comes too early costs one interrupt; reprogramming the timer at
+//! Time is charged when the scheduling context changes and when the timer says that a turn may be over, and only where
+//! it makes a difference, so most kernel entries read no clock. A deadline that comes too early costs one interrupt; reprogramming the timer at
 //! each switch would cost more.
 
 use crate::budget::{Budget, Charged};
@@ -114,9 +114,13 @@ pub(crate) struct Schedule {
     candidate: Option<ThreadId>,
     /// Whether the ready queues must be looked at.
     changed: bool,
-    /// The scheduling context in use, and since when it was not charged.
+    /// The scheduling context in use.
     charged: Option<ThreadId>,
+    /// Whether it is measured how long it is used, and then since when it was not charged.
+    watched: bool,
     since: u64,
+    /// Whether somebody can ask how long scheduling contexts were used, so that all must be measured.
+    asked: bool,
     /// What the timer is set to.
     deadline: u64,
     /// Ticks of the system counter in a second.
@@ -133,7 +137,9 @@ impl Schedule {
             candidate: None,
             changed: false,
             charged: None,
+            watched: false,
             since: 0,
+            asked: false,
             deadline: 0,
             frequency: 0,
         }
@@ -150,8 +156,9 @@ impl Schedule {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Prepares the scheduler for a counter of this frequency.
-    pub(crate) fn start_time(&mut self, frequency: u64) {
+    /// Prepares the scheduler for a counter of this frequency; `asked` says whether somebody can ask what was used.
+    pub(crate) fn start_time(&mut self, frequency: u64, asked: bool) {
+        self.schedule.asked = asked;
         self.schedule.frequency = frequency.max(MICROSECONDS);
         self.schedule.deadline = u64::MAX;
         self.schedule.since = self.machine.now();
@@ -243,21 +250,36 @@ impl<M: Machine> Kernel<M> {
     fn switch_budget(&mut self, next: Option<ThreadId>) {
         let budget = next.and_then(|next| self.threads[next].budget);
         if budget != self.schedule.charged {
-            let now = self.machine.now();
             if let Some(old) = self.schedule.charged
-                && self.charge(old, now) == Charged::Over
-                && let Some(thread) = self.contexts[old].thread
-                && self.threads[thread].queued == Queued::Ready
+                && core::mem::take(&mut self.schedule.watched)
             {
-                self.end_turn(thread, now);
+                let now = self.machine.now();
+                if self.charge(old, now) == Charged::Over
+                    && let Some(thread) = self.contexts[old].thread
+                    && self.threads[thread].queued == Queued::Ready
+                {
+                    self.end_turn(thread, now);
+                }
             }
-            self.schedule.since = now;
             self.schedule.charged = budget;
-            if let Some(budget) = budget {
-                self.contexts[budget].budget.start(now);
-            }
         }
-        self.set_timer(next);
+        if let (Some(next), Some(budget)) = (next, budget)
+            && !self.schedule.watched
+            && self.time_matters(next, budget)
+        {
+            let now = self.machine.now();
+            self.schedule.watched = true;
+            self.schedule.since = now;
+            self.contexts[budget].budget.start(now);
+        }
+        self.set_timer();
+    }
+
+    /// Whether it must be measured how long a thread runs: a time slice ends only for somebody else of its priority.
+    fn time_matters(&self, thread: ThreadId, budget: ThreadId) -> bool {
+        !self.contexts[budget].budget.is_slice()
+            || self.schedule.ready.has(self.threads[thread].priority)
+            || self.schedule.asked
     }
 
     /// Charges a scheduling context for the time since the last charge.
@@ -269,16 +291,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Sets the timer if the next event comes sooner than what it is set to.
-    fn set_timer(&mut self, next: Option<ThreadId>) {
+    fn set_timer(&mut self) {
         let mut time = u64::MAX;
-        if let Some(next) = next
+        if self.schedule.watched
             && let Some(budget) = self.schedule.charged
         {
-            let budget = &self.contexts[budget].budget;
-            // A time slice ends only for somebody else of the same priority.
-            if !budget.is_slice() || self.schedule.ready.has(self.threads[next].priority) {
-                time = self.schedule.since.saturating_add(budget.left());
-            }
+            let left = self.contexts[budget].budget.left();
+            time = self.schedule.since.saturating_add(left);
         }
         if let Some(first) = self.schedule.release.first() {
             time = time.min(self.ready_at(first));
@@ -296,6 +315,7 @@ impl<M: Machine> Kernel<M> {
         let now = self.machine.now();
         if let Some(thread) = self.schedule.current
             && let Some(budget) = self.schedule.charged
+            && self.schedule.watched
         {
             let charged = self.charge(budget, now);
             self.schedule.since = now;
@@ -309,8 +329,10 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn yield_turn(&mut self, thread: ThreadId) {
         let now = self.machine.now();
         if let Some(budget) = self.schedule.charged {
-            self.charge(budget, now);
-            self.schedule.since = now;
+            if self.schedule.watched {
+                self.charge(budget, now);
+                self.schedule.since = now;
+            }
             self.contexts[budget].budget.give_up();
             self.end_turn(thread, now);
         }

@@ -1,6 +1,7 @@
 //! The FPU, given to a thread when it uses it: most threads never do, and the guest keeps it over its exits.
 
 use super::registers::write;
+use aarch64_cpu::asm::barrier;
 use core::arch::global_asm;
 use sel4cp_kernel::id::{Table, ThreadId};
 
@@ -93,7 +94,7 @@ impl Fpu {
 
     /// Gives the FPU to a thread that used it.
     pub(super) fn give(&mut self, thread: ThreadId) {
-        self.set_control(ALLOW);
+        self.enable();
         self.save();
         // SAFETY: the FPU is enabled, and the kernel keeps nothing in it.
         unsafe { fpu_load(&raw const self.saved[thread]) };
@@ -104,7 +105,7 @@ impl Fpu {
     pub(super) fn release(&mut self, thread: ThreadId) {
         if self.owner == Some(thread) {
             let control = self.control;
-            self.set_control(ALLOW);
+            self.enable();
             self.save();
             self.owner = None;
             self.set_control(control | TRAP);
@@ -128,11 +129,17 @@ impl Fpu {
         self.set_control(ALLOW | trap);
     }
 
+    /// Enables the FPU for the kernel.
+    fn enable(&mut self) {
+        self.set_control(ALLOW);
+        barrier::isb(barrier::SY);
+    }
+
+    /// Sets CPTR_EL2; for lower levels the return from the exception makes it effective.
     fn set_control(&mut self, control: u64) {
         if self.control != control {
             self.control = control;
             write!("cptr_el2", control);
-            aarch64_cpu::asm::barrier::isb(aarch64_cpu::asm::barrier::SY);
         }
     }
 }

@@ -79,16 +79,10 @@ impl Vcpu {
         }
     }
 
-    /// Saves everything that is loaded, and disables the timer; `sctlr` and `cpacr` say whether the processor holds the guest's.
-    pub(super) fn save(&mut self, gic: &mut Gic, list_registers: u8, sctlr: bool, cpacr: bool) {
+    /// Saves everything that is loaded but for what changes between guest and domain, and disables the timer.
+    pub(super) fn save(&mut self, gic: &mut Gic, list_registers: u8) {
         for register in SWITCHED {
             self.set(register, registers::get(register));
-        }
-        if sctlr {
-            self.set(R::SctlrEl1, registers::get(R::SctlrEl1));
-        }
-        if cpacr {
-            self.set(R::CpacrEl1, registers::get(R::CpacrEl1));
         }
         self.set(R::CntvCtlEl0, registers::get(R::CntvCtlEl0));
         registers::set(R::CntvCtlEl0, 0);

@@ -1,8 +1,8 @@
 //! What EL1 and EL0 see of the processor: a domain's world or a guest's, switched as little as possible.
 //!
 //! A guest's registers stay loaded while domains run, until another guest runs. Between a guest and a domain only
-//! these change: HCR_EL2, VTTBR_EL2, CNTKCTL_EL1, and SCTLR_EL1 or CPACR_EL1 when the guest's would be felt at EL0.
-//! (QEMU empties its TLB at each write of SCTLR_EL1 that changes it.)
+//! these change: HCR_EL2, VTTBR_EL2, and CNTKCTL_EL1, SCTLR_EL1 or CPACR_EL1 when the guest's would be felt at EL0.
+//! (QEMU empties its TLB at each write of SCTLR_EL1 that changes it, and is slow at each write of any.)
 
 use super::gic::{Gic, MAINTENANCE, VIRTUAL_ON, VIRTUAL_TIMER};
 use super::mmu::Spaces;
@@ -68,6 +68,12 @@ const SCTLR_FREE: u64 = SCTLR_EL1::M::SET.value
 /// CNTKCTL_EL1 for domains: EL0 may read the physical counter and use the physical timer.
 pub(super) const CNTKCTL_DOMAIN: u64 =
     CNTKCTL_EL1::EL0PCTEN::SET.value | CNTKCTL_EL1::EL0PTEN::SET.value;
+/// Bits of CNTKCTL_EL1 that may be set while a domain runs: EL0 may read the virtual counter, and the event stream.
+const CNTKCTL_FREE: u64 = CNTKCTL_EL1::EL0VCTEN::SET.value
+    | CNTKCTL_EL1::EVNTEN::SET.value
+    | CNTKCTL_EL1::EVNTDIR::SET.value
+    | CNTKCTL_EL1::EVNTI.mask << 4
+    | CNTKCTL_EL1::EVNTIS::SET.value;
 /// CPACR_EL1 that allows the FPU.
 pub(super) const CPACR_ALLOW: u64 = CPACR_EL1::FPEN::TrapNothing.value;
 
@@ -84,8 +90,9 @@ pub(super) struct World {
     guest: bool,
     /// VTTBR_EL2.
     space: u64,
-    /// While a domain runs: whether SCTLR_EL1, CPACR_EL1 hold a domain's value and the guest's is saved.
+    /// While a domain runs: whether these hold a domain's value and the guest's is saved.
     swapped_sctlr: bool,
+    swapped_cntkctl: bool,
     swapped_cpacr: bool,
     /// Private interrupts that were taken and not deactivated.
     timer_active: bool,
@@ -105,6 +112,7 @@ impl World {
             guest: false,
             space: 0,
             swapped_sctlr: true,
+            swapped_cntkctl: true,
             swapped_cpacr: true,
             timer_active: false,
             maintenance_active: false,
@@ -147,16 +155,13 @@ impl World {
         if self.guest {
             self.guest = false;
             write!("hcr_el2", self.domain);
-            if let Some(vcpu) = self.loaded {
-                let saved = &mut self.vcpus[vcpu];
-                saved.set(VcpuRegister::CntkctlEl1, read!("cntkctl_el1"));
-                write!("cntkctl_el1", CNTKCTL_DOMAIN);
-                let sctlr = read!("sctlr_el1");
-                if (sctlr ^ SCTLR_DOMAIN) & !SCTLR_FREE != 0 {
-                    saved.set(VcpuRegister::SctlrEl1, sctlr);
-                    write!("sctlr_el1", SCTLR_DOMAIN);
-                    self.swapped_sctlr = true;
-                }
+            let sctlr = read!("sctlr_el1");
+            if is_felt(VcpuRegister::SctlrEl1, sctlr) {
+                self.swap_sctlr(sctlr);
+            }
+            let cntkctl = read!("cntkctl_el1");
+            if is_felt(VcpuRegister::CntkctlEl1, cntkctl) {
+                self.swap_cntkctl(cntkctl);
             }
         }
         if fpu && !self.swapped_cpacr {
@@ -168,6 +173,24 @@ impl World {
         }
     }
 
+    /// Puts a domain's SCTLR_EL1 in the place of the guest's.
+    fn swap_sctlr(&mut self, guest: u64) {
+        if let Some(vcpu) = self.loaded {
+            self.vcpus[vcpu].set(VcpuRegister::SctlrEl1, guest);
+        }
+        self.swapped_sctlr = true;
+        write!("sctlr_el1", SCTLR_DOMAIN);
+    }
+
+    /// Puts a domain's CNTKCTL_EL1 in the place of the guest's.
+    fn swap_cntkctl(&mut self, guest: u64) {
+        if let Some(vcpu) = self.loaded {
+            self.vcpus[vcpu].set(VcpuRegister::CntkctlEl1, guest);
+        }
+        self.swapped_cntkctl = true;
+        write!("cntkctl_el1", CNTKCTL_DOMAIN);
+    }
+
     fn enter_guest(&mut self, gic: &mut Gic, vcpu: VcpuId) {
         if self.loaded != Some(vcpu) {
             self.load(gic, vcpu);
@@ -175,7 +198,10 @@ impl World {
             return;
         }
         let saved = &self.vcpus[vcpu];
-        write!("cntkctl_el1", saved.get(VcpuRegister::CntkctlEl1));
+        if self.swapped_cntkctl {
+            self.swapped_cntkctl = false;
+            write!("cntkctl_el1", saved.get(VcpuRegister::CntkctlEl1));
+        }
         if self.swapped_sctlr {
             self.swapped_sctlr = false;
             write!("sctlr_el1", saved.get(VcpuRegister::SctlrEl1));
@@ -197,12 +223,16 @@ impl World {
     /// saved state afterwards.
     fn load(&mut self, gic: &mut Gic, vcpu: VcpuId) {
         if let Some(old) = self.loaded {
-            if self.guest {
-                let saved = &mut self.vcpus[old];
-                saved.set(VcpuRegister::CntkctlEl1, read!("cntkctl_el1"));
+            for register in [
+                VcpuRegister::SctlrEl1,
+                VcpuRegister::CntkctlEl1,
+                VcpuRegister::CpacrEl1,
+            ] {
+                if self.holds(old, register) {
+                    self.vcpus[old].set(register, registers::get(register));
+                }
             }
-            let (sctlr, cpacr) = (!self.swapped_sctlr, !self.swapped_cpacr);
-            self.vcpus[old].save(gic, self.list_registers, sctlr, cpacr);
+            self.vcpus[old].save(gic, self.list_registers);
         }
         // The old one's timer is disabled now, so that its line is low.
         if self.timer_active {
@@ -212,6 +242,7 @@ impl World {
         self.vcpus[vcpu].load(gic, self.list_registers);
         self.loaded = Some(vcpu);
         self.swapped_sctlr = true;
+        self.swapped_cntkctl = true;
         self.swapped_cpacr = true;
     }
 
@@ -276,7 +307,7 @@ impl World {
         match register {
             VcpuRegister::SctlrEl1 => !self.swapped_sctlr,
             VcpuRegister::CpacrEl1 => !self.swapped_cpacr,
-            VcpuRegister::CntkctlEl1 => self.guest,
+            VcpuRegister::CntkctlEl1 => !self.swapped_cntkctl,
             _ => true,
         }
     }
@@ -294,13 +325,11 @@ impl World {
             self.vcpus[vcpu].set(register, value);
             return;
         }
-        if register == VcpuRegister::SctlrEl1 && (value ^ SCTLR_DOMAIN) & !SCTLR_FREE != 0 {
-            // A domain is running, which must not feel it.
-            self.vcpus[vcpu].set(register, value);
-            write!("sctlr_el1", SCTLR_DOMAIN);
-            self.swapped_sctlr = true;
-        } else {
-            registers::set(register, value);
+        // A domain is running, which must not feel it.
+        match register {
+            VcpuRegister::SctlrEl1 if is_felt(register, value) => self.swap_sctlr(value),
+            VcpuRegister::CntkctlEl1 if is_felt(register, value) => self.swap_cntkctl(value),
+            _ => registers::set(register, value),
         }
     }
 
@@ -317,7 +346,26 @@ impl World {
     }
 }
 
+/// Whether a domain would feel this value of a guest's register.
+const fn is_felt(register: VcpuRegister, value: u64) -> bool {
+    match register {
+        VcpuRegister::SctlrEl1 => (value ^ SCTLR_DOMAIN) & !SCTLR_FREE != 0,
+        VcpuRegister::CntkctlEl1 => value & !CNTKCTL_FREE != 0,
+        _ => false,
+    }
+}
+
 impl super::Hardware {
+    /// Lets the domain that runs use counter and timer; false when it could before.
+    pub(super) fn allow_timer(&mut self) -> bool {
+        let world = &mut self.world;
+        let changes = !world.swapped_cntkctl;
+        if changes {
+            world.swap_cntkctl(read!("cntkctl_el1"));
+        }
+        changes
+    }
+
     /// Prepares the processor for a thread.
     pub(super) fn enter(&mut self, id: ThreadId, thread: &Thread) {
         self.world.enter(&mut self.gic, thread);
