@@ -40,7 +40,12 @@ impl Wiring<'_> {
         let mut config = self.backend(common, pd, Program::Block, "block", link, ring)?;
         if let Some(block) = &common.guest.block {
             config.read_only = u32::from(block.read_only);
-            for (to, from) in config.serial.iter_mut().zip(block.serial.bytes()) {
+            // A disk that was not named is its guest's: the serial is how a guest tells disks apart.
+            let serial = match block.serial.as_str() {
+                "" => name.as_str(),
+                serial => serial,
+            };
+            for (to, from) in config.serial.iter_mut().zip(serial.bytes()) {
                 *to = from;
             }
         }
