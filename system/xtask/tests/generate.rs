@@ -191,6 +191,7 @@ fn the_configurations_agree_with_the_system_file() {
                     }
                 );
                 if driver == "serial" {
+                    assert_eq!((backend.columns, backend.rows), (80, 25));
                     continue;
                 }
                 let config: VirtioDriverConfig = made.config(driver);
@@ -325,7 +326,7 @@ fn the_device_tree_says_what_is_there() {
 #[test]
 fn a_guest_without_devices_has_a_console() {
     let (_folder, path) = written(
-        "[[vm]]\nname = \"small\"\nmemory = \"32M\"\ninitrd = \"none\"\nearlycon = true\n[vm.console]\ncolumns = 80\nrows = 25\n",
+        "[[vm]]\nname = \"small\"\nmemory = \"32M\"\ninitrd = \"none\"\nearlycon = true\n[vm.console]\ncolumns = 132\n",
     );
     let made = make(&path);
     let vmm: VmmConfig = made.config("small_vmm");
@@ -353,7 +354,8 @@ fn a_guest_without_devices_has_a_console() {
     sdf.check("small_vmm", &vmm.uart, "rw", false);
     assert_eq!(sdf.ring("small_vmm", &vmm.uart_output).0, "serial");
     let console: BackendConfig = made.config("small_console");
-    assert_eq!((console.columns, console.rows), (80, 25));
+    // What a section does not say keeps its default.
+    assert_eq!((console.columns, console.rows), (132, 25));
     assert_eq!(
         made.generated.qemu,
         ["-nic", "none", "-global", "virtio-mmio.force-legacy=false"]

@@ -14,7 +14,7 @@
 //! | | `root` | `"debian"` or the path of a raw disk image; `"none"` without `[vm.block]` | `"debian"` |
 //! | | `command_line` | the kernel's | `"console=hvc0 nokaslr kpti=off"` |
 //! | | `earlycon` | output from the kernel's first line on | `false` |
-//! | `[vm.console]` | `columns`, `rows` | both or neither | unknown to the guest |
+//! | `[vm.console]` | `columns`, `rows` | 1 to 65535 | 80, 25 |
 //! | `[vm.block]` | `read_only` | the guest must not write | `false` |
 //! | | `serial` | at most 20 characters | none |
 //! | | `cache` | QEMU's cache mode for the file | `"writeback"` |

@@ -63,11 +63,11 @@ pub(super) struct Lines {
 }
 
 /// A guest's console.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Console {
-    /// Columns; 0 when unknown.
+    /// Columns, at least 1.
     pub columns: u16,
-    /// Rows; 0 when unknown.
+    /// Rows, at least 1.
     pub rows: u16,
 }
 
@@ -76,7 +76,7 @@ pub struct Console {
 pub struct Block {
     /// The guest must not write.
     pub read_only: bool,
-    /// The serial number that the guest sees, at most 20 bytes.
+    /// The serial number that the guest sees, at most 20 bytes; if empty, the guest's name.
     pub serial: String,
     /// QEMU's cache mode for the disk's file.
     pub cache: String,

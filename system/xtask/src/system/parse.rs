@@ -21,6 +21,10 @@ const DEFAULT_COMMAND_LINE: &str = "console=hvc0 nokaslr kpti=off";
 const MAX_COMMAND_LINE: usize = 2047;
 /// Longest name of a guest, so that `NAME.net_driver` fits a name of the configuration.
 const MAX_NAME: usize = 20;
+/// Columns of a console that does not say: Linux takes a terminal of unknown size for one of 0 by 0.
+const DEFAULT_COLUMNS: u16 = 80;
+/// Rows of a console that does not say.
+const DEFAULT_ROWS: u16 = 25;
 /// Longest serial number of a disk (virtIO 1.2 §5.2.6.1).
 const MAX_SERIAL: usize = 20;
 /// QEMU's cache modes of a disk's file.
@@ -143,7 +147,7 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         .section("net", "[vm.net]")
         .map(|net| net_device(&net, index));
     let console = vm.section("console", "[vm.console]");
-    let console = console.as_ref().map(console_device).unwrap_or_default();
+    let console = console_device(console.as_ref());
     let earlycon = vm.boolean("earlycon").unwrap_or(false);
     let (kernel, kernel_line) = source(vm, "kernel", Source::Debian, folder);
     if kernel == Source::None {
@@ -338,26 +342,18 @@ fn command_line(vm: &Section<'_>, earlycon: bool) -> String {
     line
 }
 
-fn console_device(console: &Section<'_>) -> Console {
-    console.only(&["columns", "rows"]);
-    let number = |key, example| {
-        let number = console.number(key, 1..=u32::from(u16::MAX), "", example)?;
+/// The console of a guest; without a section, one with the default size.
+fn console_device(console: Option<&Section<'_>>) -> Console {
+    let number = |key, default: u16| {
+        let number = console?.number(key, 1..=u32::from(u16::MAX), "", default.into())?;
         u16::try_from(number.value).ok()
     };
-    let (columns, rows) = (number("columns", 80), number("rows", 25));
-    for (key, other, example) in [("columns", "rows", 25), ("rows", "columns", 80)] {
-        if console.has(key) && !console.has(other) {
-            console.mistake(
-                console.line(),
-                format!("`{key}` without `{other}`"),
-                "both or neither",
-                format!("`{other} = {example}`"),
-            );
-        }
+    if let Some(console) = console {
+        console.only(&["columns", "rows"]);
     }
     Console {
-        columns: columns.unwrap_or(0),
-        rows: rows.unwrap_or(0),
+        columns: number("columns", DEFAULT_COLUMNS).unwrap_or(DEFAULT_COLUMNS),
+        rows: number("rows", DEFAULT_ROWS).unwrap_or(DEFAULT_ROWS),
     }
 }
 
