@@ -2,9 +2,9 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`access`] | loads and stores that the guest's memory does not answer |
-//! | [`interrupts`] | interrupts into list registers, sleeping in WFI, the timer |
-//! | [`power`] | PSCI; start, reset and end of the guest |
+//! | `access` | loads and stores that the guest's memory does not answer |
+//! | `interrupts` | interrupts into list registers, sleeping in WFI, the timer |
+//! | `power` | PSCI; start, reset and end of the guest |
 
 mod access;
 mod interrupts;

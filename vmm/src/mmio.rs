@@ -1,7 +1,7 @@
 //! A virtio-mmio device as its guest sees it (virtIO 1.2 §4.2): a file of registers in a page that the guest reads
 //! without our help, and whose writes come here.
 //!
-//! Reads have no side effects in virtIO, so the page always shows what a read must give ([`page`]). A write changes
+//! Reads have no side effects in virtIO, so the page always shows what a read must give (`page`). A write changes
 //! the private copy here, and what it makes visible is stored into the page before the guest goes on. The device
 //! itself is in the backend, behind the link.
 //!

@@ -69,7 +69,7 @@ impl Result {
     }
 }
 
-/// Function ids. Those with a 64-bit variant have it at [`SMC64`] more.
+/// Function ids. Those with a 64-bit variant have it at `SMC64` more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[allow(missing_docs, reason = "the names are the specifications'")]

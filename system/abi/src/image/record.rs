@@ -72,7 +72,7 @@ plain! {
         pub priority: u32,
         /// [`Domain::PASSIVE`] and others.
         pub flags: u32,
-        /// The domain that gets its faults and its TCB, or [`NONE`].
+        /// The domain that gets its faults and its TCB, or [`NONE`](super::NONE).
         pub parent: u32,
         /// Its id among its parent's children and vCPUs (0 without a parent).
         pub child: u32,

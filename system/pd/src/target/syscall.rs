@@ -74,6 +74,10 @@ pub(crate) fn set_message_register(index: usize, value: u64) {
     unsafe { register.write_volatile(value) }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "this is for a target whose addresses have 64 bits"
+)]
 fn register(index: usize) -> *mut u64 {
     let word = BUFFER_FIRST + index.min(MAX_LENGTH - 1);
     with_exposed_provenance_mut::<u64>(IPC_BUFFER as usize).wrapping_add(word)
