@@ -4,6 +4,7 @@
 //! [`Tool`] is `cargo xtask` as its users call it. Everything waits for what must come, with a limit far
 //! above the usual time, and a machine that fails shows the end of its console.
 
+#![forbid(unsafe_code)]
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -124,10 +124,10 @@ impl Machine {
         self.send(&format!(
             "stty -echo; echo '<''start>'; {command}; echo '<''end>'; stty echo\n"
         ));
-        self.expect("<start>\n");
-        let text = self.expect_within("<end>\n", seconds);
+        self.expect("<start>");
+        let text = self.expect_within("<end>", seconds);
         self.shell_prompt();
-        text
+        text.trim_start_matches('\n').to_owned()
     }
 
     /// Types `lines` into `file`.
@@ -139,7 +139,7 @@ impl Machine {
             .send(lines)
             .and_then(|()| self.console.send("\x04"));
         self.check(done, "paste");
-        self.expect("<pasted>\n");
+        self.expect("<pasted>");
         self.shell_prompt();
     }
 
@@ -157,7 +157,7 @@ impl Machine {
     /// Reboots the guest and waits for its shell.
     pub fn reboot(&mut self) {
         self.send("reboot\n");
-        self.expect("Booting Linux");
+        self.expect("A Debian guest");
         self.shell_again();
     }
 

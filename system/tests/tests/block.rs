@@ -62,7 +62,7 @@ fn a_flush_reaches_the_device() {
 fn discard_and_the_serial_are_answered() {
     let mut linux = System::new("linux").spare_disk(16 * MIB).boot();
     let at = linux.spare_offset();
-    assert_eq!(linux.run("cat /sys/block/vda/serial"), "linux\n");
+    assert_eq!(linux.run("cat /sys/block/vda/serial"), "linux");
     linux.run(&format!("blkdiscard -f -o {at} -l {} /dev/vda", 4 * MIB));
     linux.run(&format!(
         "blkdiscard -f -z -o {} -l {} /dev/vda",
