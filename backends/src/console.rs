@@ -39,6 +39,8 @@ pub struct Console {
     segments: [Span; QUEUE_SIZE as usize],
     /// How much of the first chain of the transmit queue has been sent.
     sent: u64,
+    /// The guest is to be told the size.
+    untold: bool,
     counters: [u64; 3],
 }
 
@@ -55,6 +57,7 @@ impl Console {
             input,
             segments: [Span::EMPTY; QUEUE_SIZE as usize],
             sent: 0,
+            untold: false,
             counters: [0; 3],
         }
     }
@@ -158,12 +161,19 @@ impl Device for Console {
         })
     }
 
+    fn config_changed(&mut self) -> bool {
+        core::mem::take(&mut self.untold)
+    }
+
     fn config(&self) -> &[u8] {
         self.config.as_bytes()
     }
 
-    fn start(&mut self, _features: u64) -> Result<(), Trouble> {
+    fn start(&mut self, features: u64) -> Result<(), Trouble> {
         self.sent = 0;
+        // Linux reads the size of a console with one port when it changes, and not before: to a driver that has just
+        // started, it has.
+        self.untold = Features::from_bits_truncate(features).contains(Features::SIZE);
         Ok(())
     }
 

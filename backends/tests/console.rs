@@ -13,7 +13,9 @@ use sel4cp_backends::block::Block;
 use sel4cp_backends::console::{Console, counter};
 use sel4cp_backends::net::Net;
 use sel4cp_backends::{Backend, Trouble};
+use sel4cp_link::interrupt;
 use sel4cp_memory::GuestAddress;
+use sel4cp_model::console::Features as Own;
 use sel4cp_queue::Features;
 use sel4cp_ring::layout::{BytePair, byte_pair_size};
 use sel4cp_ring::{Consumer, PeerFault, Producer, host};
@@ -76,6 +78,23 @@ fn s5_3_4_size_is_offered_when_it_is_known() {
     let (mut bench, _serial) = console(Features::all(), 132, 0);
     bench.turn();
     assert_eq!(bench.vmm.facts().unwrap().features & 7, 0);
+}
+
+#[test]
+fn s5_3_4_a_driver_is_told_the_size_when_it_starts() {
+    let (mut bench, _serial) = console(Features::all(), 80, 25);
+    bench.start(u64::MAX);
+    bench.turn();
+    assert_eq!(bench.interrupts, interrupt::CONFIGURATION);
+    assert_eq!(bench.config()[..4], [80, 0, 25, 0]);
+    // Once, and only to a driver that knows what it is.
+    bench.interrupts = 0;
+    bench.turn();
+    assert_eq!(bench.interrupts, 0);
+    let (mut bench, _serial) = console(Features::all(), 80, 25);
+    bench.start(!Own::SIZE.bits());
+    bench.turn();
+    assert_eq!(bench.interrupts, 0);
 }
 
 #[test]
