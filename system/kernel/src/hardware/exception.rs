@@ -215,6 +215,7 @@ fn next(kernel: &mut Kernel<Hardware>) -> *mut Context {
             machine.enter(thread, state);
             return &raw mut state.context;
         }
+        kernel.machine.rest();
         // Interrupts are masked, but end the wait all the same.
         aarch64_cpu::asm::wfi();
         interrupt::handle(kernel);

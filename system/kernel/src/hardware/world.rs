@@ -366,6 +366,11 @@ impl super::Hardware {
         changes
     }
 
+    /// Prepares the processor for a wait: no vCPU runs, so that its events come when it does.
+    pub(super) fn rest(&mut self) {
+        self.world.enter_domain(false);
+    }
+
     /// Prepares the processor for a thread.
     pub(super) fn enter(&mut self, id: ThreadId, thread: &Thread) {
         self.world.enter(&mut self.gic, thread);
