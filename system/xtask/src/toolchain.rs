@@ -231,6 +231,8 @@ pub struct Metadata {
 pub struct Package {
     /// Its name.
     pub name: String,
+    /// What it is, in a few words.
+    pub description: Option<String>,
     /// Its licence.
     pub license: Option<String>,
     /// Its `Cargo.toml`.

@@ -123,6 +123,7 @@ mod tests {
         Metadata {
             packages: vec![Package {
                 name: name.to_owned(),
+                description: None,
                 license: None,
                 manifest_path: "Cargo.toml".into(),
                 dependencies,
