@@ -83,6 +83,7 @@ mod tests {
         assert!(parse("xtask run two --guest one --command true --timeout 5").is_ok());
         assert!(parse("xtask run --config slow").is_err());
         assert!(parse("xtask run --dry-run --command true").is_err());
+        assert!(parse("xtask run --timeout 0").is_err());
         assert!(parse("xtask test one two").is_ok());
         assert!(parse("xtask test --host --systems").is_err());
         assert!(parse("xtask fly").is_err());

@@ -12,8 +12,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-/// Checks the sources: format, lints for the host and for the bare-metal target, the repository's own rules
-/// (every file says what it is and is short, licences, unsafe code only where it has a budget, who may depend on
+/// Checks the sources without running them, and lists every failure.
+///
+/// Format, lints for the host and for the bare-metal target, the repository's own rules (every file says what it is and
+/// is short, packages have a description and the licence, unsafe code only where it has a budget, who may depend on
 /// whom), and the documentation.
 ///
 /// It runs all checks and lists every failure; the status is 1 if there is one.

@@ -17,9 +17,19 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 pub struct Arguments {}
 
+/// How something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// A package of Debian's brings it.
+    Missing,
+    /// Somebody has to do something about it.
+    Wrong,
+}
+
 /// One line of the list.
 struct Finding {
-    good: bool,
+    state: State,
     what: String,
     text: String,
 }
@@ -43,10 +53,13 @@ pub fn run(repo: &Repo, _: &Arguments) -> Result<ExitCode> {
     }
     findings.push(guest(repo));
     for finding in &findings {
-        let mark = if finding.good { "ok     " } else { "missing" };
-        println!("{mark}  {:<22} {}", finding.what, finding.text);
+        let mark = match finding.state {
+            State::Good => "ok",
+            State::Missing => "missing",
+            State::Wrong => "wrong",
+        };
+        println!("{mark:<7}  {:<22} {}", finding.what, finding.text);
     }
-    let all_good = findings.iter().all(|finding| finding.good);
     if !missing.is_empty() {
         println!();
         if apt::is_debian() && apt::is_root() {
@@ -59,10 +72,14 @@ pub fn run(repo: &Repo, _: &Arguments) -> Result<ExitCode> {
         println!("  {}", apt::manual_command(&missing));
     }
     let installable = apt::is_debian() && apt::is_root();
-    Ok(if all_good || installable {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let fine = findings.iter().all(|finding| match finding.state {
+        State::Good => true,
+        State::Missing => installable,
+        State::Wrong => false,
+    });
+    Ok(match fine {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -73,13 +90,13 @@ fn program(name: &'static str) -> Finding {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);
             Finding {
-                good: true,
+                state: State::Good,
                 what: name.into(),
                 text: text.lines().next().unwrap_or_default().to_owned(),
             }
         }
         Err(_) => Finding {
-            good: false,
+            state: State::Wrong,
             what: name.into(),
             text: "install Rust with rustup".into(),
         },
@@ -92,12 +109,12 @@ fn qemu() -> Finding {
         None => finding(&apt::QEMU),
         Some(path) => match version::check(&path) {
             Ok(version) => Finding {
-                good: true,
+                state: State::Good,
                 what,
                 text: format!("{version} ({})", path.display()),
             },
             Err(error) => Finding {
-                good: false,
+                state: State::Wrong,
                 what,
                 text: error.to_string(),
             },
@@ -107,9 +124,9 @@ fn qemu() -> Finding {
 
 fn bare_metal(missing: &mut Vec<&str>) -> Finding {
     let what = "bare-metal target".to_owned();
-    let (good, text) = match Toolchain::find() {
-        Some(Toolchain::Rustup) => (true, format!("{} from rustup", toolchain::TARGET)),
-        Some(Toolchain::Debian) => (true, "Debian's rustc and its sources".to_owned()),
+    let (state, text) = match Toolchain::find() {
+        Some(Toolchain::Rustup) => (State::Good, format!("{} from rustup", toolchain::TARGET)),
+        Some(Toolchain::Debian) => (State::Good, "Debian's rustc and its sources".to_owned()),
         None => {
             let needs = toolchain::DEBIAN.iter().filter(|need| !need.met());
             missing.extend(needs.map(|need| need.package));
@@ -117,10 +134,10 @@ fn bare_metal(missing: &mut Vec<&str>) -> Finding {
                 "`rustup target add {}`, or where rustup cannot fetch it, Debian's compiler",
                 toolchain::TARGET
             );
-            (false, text)
+            (State::Missing, text)
         }
     };
-    Finding { good, what, text }
+    Finding { state, what, text }
 }
 
 fn guest(repo: &Repo) -> Finding {
@@ -134,7 +151,11 @@ fn guest(repo: &Repo) -> Finding {
         "not here: it is made of Debian's packages. Name a kernel, an initrd and a root of your own in a system file"
     };
     Finding {
-        good: there || apt::is_debian(),
+        state: if there || apt::is_debian() {
+            State::Good
+        } else {
+            State::Wrong
+        },
         what: "Debian guest".into(),
         text: text.into(),
     }
@@ -143,7 +164,7 @@ fn guest(repo: &Repo) -> Finding {
 fn finding(need: &Need) -> Finding {
     let met = need.met();
     Finding {
-        good: met,
+        state: if met { State::Good } else { State::Missing },
         what: apt::sign(need),
         text: if met {
             need.purpose.to_owned()

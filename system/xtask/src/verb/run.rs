@@ -4,6 +4,7 @@ use super::build::Common;
 use crate::assemble::{self, Built};
 use crate::process;
 use crate::progress::{Step, say};
+use crate::qemu;
 use crate::qemu::terminal::{Raw, copy_input};
 use crate::qemu::{Console, Failure, Machine, Output, Serial};
 use crate::repo::{Lock, Repo};
@@ -47,7 +48,7 @@ pub struct Arguments {
     command: Option<String>,
     /// Seconds that boot and command may take together, 600 if not given; then the status is 124 and the end of the
     /// console is on standard error. Without --command: seconds until QEMU is ended.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// The guest that gets the keys or runs the command, if there are several; the first one if not given.
     #[arg(long, value_name = "NAME")]
@@ -73,6 +74,11 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     if let Some(name) = &arguments.guest {
         check_guest(&system, &repo.shown(&path), name)?;
     }
+    if let (true, count @ 2..) = (arguments.bare, system.guests().len()) {
+        let file = repo.shown(&path);
+        bail!("{file} has {count} guests; expected one to run on bare QEMU");
+    }
+    qemu::version::find()?;
     let _running = match arguments.dry_run {
         true => None,
         false => Some(Lock::run(&repo.build(system.name())?)?),
@@ -137,7 +143,8 @@ fn interactive(built: &Built, command: &Command, arguments: &Arguments) -> Resul
         Ok(status) if status.success() => Ok(ExitCode::SUCCESS),
         Ok(status) => bail!("QEMU ended with {status}"),
         Err(_) => {
-            eprintln!("\nthe limit of {:?} passed", limit.unwrap_or_default());
+            let seconds = limit.unwrap_or_default().as_secs();
+            eprintln!("\nthe limit of {seconds} s passed");
             Ok(ExitCode::from(TIMED_OUT))
         }
     }
@@ -175,7 +182,7 @@ impl Job<'_> {
             Err(error) => match error.downcast_ref() {
                 Some(Failure::Stopped { report }) => Ok(stopped(report)),
                 Some(failure @ Failure::TimedOut { .. }) => {
-                    eprintln!("the limit of {:?} passed: {failure}", self.limit);
+                    eprintln!("the limit of {} s passed: {failure}", self.limit.as_secs());
                     Ok(ExitCode::from(TIMED_OUT))
                 }
                 _ => Err(error),

@@ -7,14 +7,15 @@ use crate::progress::{Step, say};
 use crate::repo::Repo;
 use crate::toolchain::{Toolchain, cargo};
 use crate::{guest, process, qemu};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 use tally::{Event, Tally};
 
-/// Runs the tests: those of every crate on the host, the shared rings in every interleaving (loom), then whole
-/// systems in QEMU.
+/// Runs the tests on the host, then whole systems in QEMU.
+///
+/// On the host: those of every crate, and the shared rings in every interleaving (loom).
 ///
 /// The last line is `N passed, N failed`, with `, N skipped` if tests were skipped; the status is 1 if any failed.
 #[derive(Debug, Args)]
@@ -61,6 +62,10 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     }
     if !arguments.host {
         systems(repo, &arguments.names, &mut tally)?;
+    }
+    if !arguments.names.is_empty() && tally.is_empty() {
+        let names = arguments.names.join("` or `");
+        bail!("no test's name contains `{names}`: nothing was tested");
     }
     println!("{tally}");
     Ok(if tally.good() {

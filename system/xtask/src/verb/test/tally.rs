@@ -72,6 +72,11 @@ impl Tally {
         self.failed += 1;
     }
 
+    /// Whether there was no test at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.passed + self.failed() + self.skipped == 0
+    }
+
     /// How many passed.
     pub(super) fn passed(&self) -> u64 {
         self.passed
@@ -232,5 +237,6 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let mut tally = Tally::default();
         tally.feed("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
         assert_eq!(tally.to_string(), "7 passed, 0 failed");
+        assert!(!tally.is_empty() && Tally::default().is_empty());
     }
 }
