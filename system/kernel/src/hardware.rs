@@ -8,7 +8,6 @@ mod gic;
 pub(crate) mod image;
 mod interrupt;
 pub(crate) mod mmu;
-pub(crate) mod probe;
 pub(crate) mod processor;
 mod registers;
 pub(crate) mod uart;
@@ -48,11 +47,10 @@ impl Hardware {
         }
     }
 
-    /// Starts interrupt controller and timer, and takes the address spaces; `memory_types` says whether the processor
-    /// acts on them.
-    pub(crate) fn start(&mut self, spaces: Spaces, memory_types: bool) {
+    /// Starts interrupt controller and timer, and takes the address spaces.
+    pub(crate) fn start(&mut self, spaces: Spaces) {
         let list_registers = self.gic.start();
-        self.world.start(spaces, list_registers, memory_types);
+        self.world.start(spaces, list_registers);
         clock::start();
     }
 }

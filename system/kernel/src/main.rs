@@ -20,7 +20,7 @@ fn main() {
 mod boot {
     //! Boot, on one page.
 
-    use crate::hardware::{Hardware, clear, clock, exception, image, mmu, print, probe, processor};
+    use crate::hardware::{Hardware, clear, clock, exception, image, mmu, print, processor};
     use sel4cp_kernel::kernel::Kernel;
 
     /// Called by the entry code on the boot stack.
@@ -37,7 +37,7 @@ mod boot {
         clear::memory(description.clears);
         let spaces = mmu::spaces(&description);
         processor::prepare();
-        kernel.machine.start(spaces, probe::acts_on_memory_types());
+        kernel.machine.start(spaces);
         for interrupt in description.interrupts {
             kernel.machine.enable_interrupt(interrupt);
         }

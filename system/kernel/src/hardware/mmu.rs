@@ -26,8 +26,6 @@ const OWN_PAGES: usize = 16;
 const ROOT_LEVEL: usize = 1;
 /// Bytes that one level 1 table covers.
 const ROOT_BYTES: usize = 1 << 39;
-/// Where a page of constants is mapped once more, as Device memory, for `probe`: the first address after RAM.
-pub(super) const PROBE: usize = 0xc000_0000;
 /// Bits of VTTBR_EL2 before the VMID.
 const VMID_SHIFT: u32 = 48;
 
@@ -142,8 +140,6 @@ pub(crate) fn enable() {
     one_to_one(rodata..data, constant);
     one_to_one(data..guard, writable);
     one_to_one(stack..end, writable);
-    let probe = device | El23Attributes::READ_ONLY;
-    map(&mut root, PROBE..PROBE + PAGE_SIZE, rodata, probe);
     // Attribute 0: Device-nGnRnE; attribute 1: Normal, write-back.
     MAIR_EL2.set(0xff00);
     // 39-bit addresses in 4 KiB pages, walked through the caches; 40-bit physical ones.

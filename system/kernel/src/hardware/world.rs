@@ -21,10 +21,9 @@ const COMMON: u64 = HCR_EL2::VM::SET.value
     | HCR_EL2::IMO::SET.value
     | HCR_EL2::FMO::SET.value
     | HCR_EL2::TSC::SET.value;
-/// HCR_EL2 for domains: EL0 only, its exceptions to EL2.
-const DOMAIN: u64 = COMMON | HCR_EL2::TGE::SET.value;
-/// And then, where it matters (see `probe`): memory is cacheable without stage 1.
-const CACHEABLE: u64 = HCR_EL2::DC::SET.value;
+/// HCR_EL2 for domains: EL0 only, its exceptions to EL2; stage 1 off and its memory cacheable, whatever the guest's
+/// registers say.
+const DOMAIN: u64 = COMMON | HCR_EL2::TGE::SET.value | HCR_EL2::DC::SET.value;
 /// HCR_EL2 for guests: WFI and WFE trapped.
 const GUEST: u64 = COMMON | HCR_EL2::TWI::SET.value | HCR_EL2::TWE::SET.value;
 
@@ -82,8 +81,6 @@ pub(super) struct World {
     spaces: Spaces,
     vcpus: Table<VcpuId, Vcpu, { VcpuId::LIMIT }>,
     list_registers: u8,
-    /// HCR_EL2 for domains.
-    domain: u64,
     /// The vCPU whose registers are loaded.
     loaded: Option<VcpuId>,
     /// Whether it runs, or a domain does.
@@ -107,7 +104,6 @@ impl World {
             spaces: Table::new([0; SpaceId::LIMIT]),
             vcpus: Table::new([const { Vcpu::new() }; VcpuId::LIMIT]),
             list_registers: 0,
-            domain: DOMAIN,
             loaded: None,
             guest: false,
             space: 0,
@@ -120,11 +116,8 @@ impl World {
         }
     }
 
-    pub(super) fn start(&mut self, spaces: Spaces, list_registers: u8, memory_types: bool) {
-        if memory_types {
-            self.domain |= CACHEABLE;
-        }
-        write!("hcr_el2", self.domain);
+    pub(super) fn start(&mut self, spaces: Spaces, list_registers: u8) {
+        write!("hcr_el2", DOMAIN);
         self.spaces = spaces;
         self.list_registers = list_registers.min(Vcpu::LIST_REGISTERS);
     }
@@ -154,7 +147,7 @@ impl World {
     fn enter_domain(&mut self, fpu: bool) {
         if self.guest {
             self.guest = false;
-            write!("hcr_el2", self.domain);
+            write!("hcr_el2", DOMAIN);
             let sctlr = read!("sctlr_el1");
             if is_felt(VcpuRegister::SctlrEl1, sctlr) {
                 self.swap_sctlr(sctlr);
