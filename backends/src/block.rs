@@ -25,6 +25,9 @@ const QUEUE_SIZE: u16 = 256;
 const SEGMENT_MAX: u32 = 254;
 /// Most ranges of one discard or write-zeroes.
 const RANGES_MAX: u32 = 32;
+/// With as many reads and writes in flight, the guest need not say that there are more requests: each completion makes
+/// this domain look. With fewer, a disk that works on many at once would wait for them.
+const BUSY: u32 = 8;
 
 /// Places of [`Block`]'s counters.
 pub mod counter {
@@ -69,6 +72,8 @@ pub struct Block {
     /// By the head of their chain.
     pending: [Option<Pending>; QUEUE_SIZE as usize],
     in_flight: u32,
+    /// Those of them that may take much longer than a read or write.
+    slow: u32,
     counters: [u64; 6],
 }
 
@@ -94,6 +99,7 @@ impl Block {
             segments: [Segment::default(); MAX_SEGMENTS],
             pending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
+            slow: 0,
             counters: [0; 6],
         }
     }
@@ -210,6 +216,7 @@ impl Block {
             }
         }
         self.in_flight = 0;
+        self.slow = 0;
     }
 
     fn completed(&mut self, queues: &mut Queues, done: &Completion) -> Result<(), Trouble> {
@@ -224,6 +231,7 @@ impl Block {
         };
         if self.write_through && pending.op == ring::WRITE && answer == Status::Ok {
             pending.op = ring::FLUSH;
+            self.slow += 1;
             let header = Header {
                 id: done.id,
                 op: ring::FLUSH,
@@ -237,6 +245,9 @@ impl Block {
             }
         }
         self.in_flight = self.in_flight.saturating_sub(1);
+        if is_slow(pending.op) {
+            self.slow = self.slow.saturating_sub(1);
+        }
         self.finish(queues.get(REQUESTQ), pending, answer);
         Ok(())
     }
@@ -248,6 +259,11 @@ impl Block {
         }
         for _ in 0..queue.size() {
             let Some((token, chain)) = queue.pop(&mut self.spans)? else {
+                if self.in_flight >= BUSY && self.slow == 0 {
+                    // `harvest` has asked for the next completion, and one comes: then this domain looks again.
+                    queue.disable_notifications();
+                    return Ok(false);
+                }
                 return Ok(queue.enable_notifications()?);
             };
             let parsed = request::parse(&chain, &self.limits, &self.serial, &mut self.segments)?;
@@ -279,6 +295,7 @@ impl Block {
                     if let Some(slot) = self.pending.get_mut(usize::from(id)) {
                         *slot = Some(pending);
                         self.in_flight += 1;
+                        self.slow += u32::from(is_slow(op));
                     }
                 }
             }
@@ -302,6 +319,11 @@ impl Block {
             _ => {}
         }
     }
+}
+
+/// Whether a request may take much longer than a read or write.
+const fn is_slow(op: u8) -> bool {
+    !matches!(op, ring::READ | ring::WRITE)
 }
 
 impl Device for Block {

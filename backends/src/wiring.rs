@@ -52,12 +52,13 @@ impl<D: Device> Domain<D> {
             if let Some(trouble) = signals.trouble {
                 pd::log!("{trouble}");
             }
-            // The driver first: the hardware works while the guest is told. The last one waits for the receive.
-            if let (true, Some(driver)) = (signals.driver, self.driver) {
-                driver.defer_notify();
-            }
+            // The last one waits for the receive. That is the driver's: it has a higher priority than we have, runs at
+            // once, and the VMM follows without us in between.
             if let (true, Some(vmm)) = (signals.vmm, self.vmm) {
                 vmm.defer_notify();
+            }
+            if let (true, Some(driver)) = (signals.driver, self.driver) {
+                driver.defer_notify();
             }
             if !signals.again {
                 break;

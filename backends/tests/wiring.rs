@@ -93,8 +93,8 @@ fn a_console_domain_announces_serves_and_notifies() {
     let at = |call: &Call| calls.iter().position(|made| made == call);
     let (driver, guest) = (at(&Call::Notify(DRIVER)), at(&Call::Notify(VMM)));
     assert!(
-        driver.is_some() && driver < guest,
-        "the hardware first: {calls:?}"
+        guest.is_some() && guest < driver,
+        "the driver's goes with the receive: {calls:?}"
     );
     assert_eq!(vmm.poll().interrupts, 1);
     let mut bytes = [0; 8];

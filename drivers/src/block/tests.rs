@@ -383,3 +383,55 @@ fn indices_wrap_around() {
         assert_eq!(bench.answers(), [(id, status::OK, 512)]);
     }
 }
+
+#[test]
+fn s2_7_7_one_interrupt_for_a_quarter_of_many_requests() {
+    let mut bench = bench();
+    for id in 0..16 {
+        bench.ask(block::READ, id, 0, &[read(0, 512)]);
+    }
+    bench.server.work();
+    let event = |bench: &Bench| bench.disk.0.borrow().used_event(0);
+    assert_eq!(event(&bench), 3, "the fourth of sixteen");
+    for _ in 0..3 {
+        bench.serve(Status::Ok as u8, &[]);
+    }
+    // The backend asks for something else meanwhile: what is done waits for its interrupt.
+    bench.ask(block::READ, 16, 0, &[read(0, 512)]);
+    bench.server.work();
+    assert_eq!(bench.answers(), []);
+    assert_eq!(
+        event(&bench),
+        3,
+        "a quarter of those in flight, rounded down"
+    );
+    bench.serve(Status::Ok as u8, &[]);
+    bench.interrupt();
+    assert_eq!(bench.answers().len(), 4);
+    assert_eq!(event(&bench), 4 + 2, "the third of thirteen");
+    // Nothing waits for a request that may take any time.
+    bench.ask(block::FLUSH, 17, 0, &[]);
+    bench.server.work();
+    assert_eq!(event(&bench), 4, "the next one");
+    while bench.disk.0.borrow_mut().has_request(0) {
+        bench.serve(Status::Ok as u8, &[]);
+    }
+    bench.interrupt();
+    assert_eq!(bench.answers().len(), 14);
+    assert_eq!(event(&bench), 18, "none is in flight: the next one");
+}
+
+#[test]
+fn requests_done_before_the_interrupt_was_asked_for_are_not_forgotten() {
+    let mut bench = bench();
+    for id in 0..16 {
+        bench.ask(block::READ, id, 0, &[read(0, 512)]);
+    }
+    bench.server.work();
+    for _ in 0..4 {
+        bench.serve(Status::Ok as u8, &[]);
+    }
+    // Due, and found by whoever looks first.
+    bench.server.work();
+    assert_eq!(bench.answers().len(), 4);
+}

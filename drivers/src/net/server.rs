@@ -110,18 +110,26 @@ impl<T: Transport> Serve<T> for Server<T> {
         if reasons.contains(InterruptStatus::DEVICE_CONFIGURATION_INTERRUPT) {
             self.changed();
         }
+        self.finish();
         self.work();
     }
 
     fn work(&mut self) {
         loop {
-            self.finish();
+            // Frames that were sent and are not due come with the interrupt that was asked for.
+            if self.receive.is_due() || self.transmit.is_due() || self.held.is_some() {
+                self.finish();
+            }
             self.submit();
             self.receive.tell(&mut self.interface.transport);
             self.transmit.tell(&mut self.interface.transport);
             self.port.flush();
             // With a request that waits for descriptors, the next interrupt goes on.
-            if self.held.is_some() || !self.port.arm(self.in_flight()) {
+            let more = self.held.is_none() && self.port.arm(self.in_flight());
+            // A frame that arrives is not put off: nobody knows when the next one comes.
+            let arrived = self.receive.ask(1);
+            let sent = self.transmit.ask(self.batch());
+            if !arrived && !sent && !more {
                 break;
             }
         }
@@ -129,6 +137,14 @@ impl<T: Transport> Serve<T> for Server<T> {
 }
 
 impl<T: Transport> Server<T> {
+    /// How many frames the interface may send before it interrupts: most of those it has, so that it does not run dry.
+    fn batch(&self) -> usize {
+        if self.held.is_some() {
+            return 1;
+        }
+        self.transmit.in_flight() * 3 / 4
+    }
+
     fn in_flight(&self) -> usize {
         self.receive.in_flight() + self.transmit.in_flight()
     }

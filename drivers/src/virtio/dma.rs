@@ -6,6 +6,7 @@
 use super::pages::Pages;
 use core::cell::{Cell, RefCell};
 use core::ptr::{NonNull, with_exposed_provenance_mut};
+use core::sync::atomic::AtomicU16;
 use sel4cp_abi::config::Region;
 use sel4cp_pd::{RegionError, claim, fatal};
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
@@ -156,6 +157,21 @@ pub fn open(own: &Region, guest: &Region) -> Result<(), RegionError> {
 /// The guest's memory of `len` bytes at `offset` from its start, `None` unless it has bytes and lies inside.
 pub fn guest_piece(offset: u64, len: u32) -> Option<Piece> {
     with(|memory| memory.guest.get().piece(offset, len))
+}
+
+/// The 16-bit word at `bus` in the driver's own memory, where a queue's rings have their indices; `None` unless it is
+/// aligned and lies inside.
+pub(super) fn own_word(bus: u64) -> Option<&'static AtomicU16> {
+    let own = with(|memory| memory.own.get());
+    let offset = usize::try_from(bus.checked_sub(own.bus)?).ok()?;
+    let inside = offset.checked_add(size_of::<u16>())? <= own.size;
+    let place = NonNull::new(with_exposed_provenance_mut::<AtomicU16>(own.start + offset))?;
+    if !inside || !place.is_aligned() {
+        return None;
+    }
+    // SAFETY: aligned and inside the window, which stays mapped as long as the PD runs. The crate and the hardware
+    // access these words as atomics too.
+    Some(unsafe { place.as_ref() })
 }
 
 /// Pages of the driver's own for as long as it runs, zeroed: headers and status bytes of requests.

@@ -109,6 +109,12 @@ impl Device {
         }
     }
 
+    /// Whether the driver has offered a chain on queue `index` that was not taken.
+    pub(crate) fn has_request(&self, index: usize) -> bool {
+        let queue = self.queues[index];
+        queue.size != 0 && load::<u16>(queue.driver + 2) != queue.seen
+    }
+
     /// Gives a chain back, having written `len` bytes.
     pub(crate) fn done(&mut self, index: usize, head: u16, len: u32) {
         let queue = self.queues[index];

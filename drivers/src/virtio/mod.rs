@@ -7,6 +7,7 @@
 pub mod chains;
 pub mod dma;
 mod driver;
+mod events;
 pub mod pages;
 pub mod port;
 pub mod queue;

@@ -2,6 +2,7 @@
 
 use super::chains::{Chain, Chains};
 use super::dma::{DriverMemory, Piece};
+use super::events::{Events, Witness};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{Ordering::SeqCst, fence};
 use heapless::Vec;
@@ -61,6 +62,12 @@ pub struct Queue<R: 'static, const SIZE: usize> {
     in_flight: usize,
     /// Requests were added since the hardware was last told.
     untold: bool,
+    /// When it interrupts; `None`: at each request.
+    events: Option<Events>,
+    /// Requests that were popped, modulo 2¹⁶.
+    popped: u16,
+    /// How many requests the next interrupt was last asked for.
+    ahead: u16,
 }
 
 impl<R, const SIZE: usize> Queue<R, SIZE> {
@@ -72,6 +79,9 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
             index: 0,
             in_flight: 0,
             untold: false,
+            events: None,
+            popped: 0,
+            ahead: 1,
         }
     }
 
@@ -88,10 +98,15 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
     ) -> Result {
         // The old one's memory first: there may not be enough for two.
         self.hardware.clear();
+        self.events = None;
         self.untold = false;
         self.index = index;
         // Indirect descriptors would need a heap.
-        let queue = VirtQueue::new(transport, index, false, event_idx)?;
+        let mut witness = Witness::new(transport);
+        let queue = VirtQueue::new(&mut witness, index, false, event_idx)?;
+        self.events = witness.events().filter(|_| event_idx);
+        self.popped = 0;
+        self.ahead = 1;
         self.hardware.push(queue).map_err(|_| Error::AlreadyUsed)
     }
 
@@ -175,12 +190,36 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         // SAFETY: these are the pieces that were added under this token.
         let written = unsafe { hardware.pop_used(token, &inputs, &mut outputs) };
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.popped = self.popped.wrapping_add(1);
+        self.ahead = 1;
         Ok(Some((self.table.free(request), written?)))
+    }
+
+    /// Asks for the next interrupt when `ahead` requests more are done, if the hardware can wait for more than one. No
+    /// more than are in flight, so that it comes: the hardware finishes everything. True: they are done already.
+    #[must_use = "no interrupt may come for what is done already"]
+    pub fn ask(&mut self, ahead: usize) -> bool {
+        let ahead = u16::try_from(ahead.min(self.in_flight)).unwrap_or(1).max(1);
+        self.ahead = ahead;
+        match &self.events {
+            Some(events) => !events.ask(self.popped, ahead),
+            // `pop` has asked for the next one, and has looked again.
+            None => false,
+        }
+    }
+
+    /// Whether as many requests are done as the next interrupt was asked for: it comes, or is on its way.
+    pub fn is_due(&self) -> bool {
+        match &self.events {
+            Some(events) => events.ready(self.popped) >= self.ahead,
+            None => true,
+        }
     }
 
     /// Takes all requests back from a device that has been reset and so will not touch them any more.
     pub fn take_back(&mut self, mut each: impl FnMut(R)) {
         self.hardware.clear();
+        self.events = None;
         self.in_flight = 0;
         for token in 0..SIZE {
             let request = self.table.requests.get_mut(token).and_then(Option::take);

@@ -105,7 +105,9 @@ impl Machine {
         };
         match device.transport.write(offset, size, value) {
             Effect::None => return false,
-            Effect::Notify => device.channel.notify(),
+            // With the next receive, after the vCPU was resumed: the backend has a higher priority than we have, and would
+            // otherwise run in the middle, and we once more after it.
+            Effect::Notify => device.channel.defer_notify(),
             Effect::Line => self.sample(index),
             Effect::Reset => {
                 device.channel.notify();

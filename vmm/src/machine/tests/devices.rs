@@ -3,13 +3,13 @@
 use super::*;
 
 #[test]
-fn a_kick_is_one_read_one_notification_one_write() {
+fn a_kick_is_one_read_one_write_and_a_notification_with_the_next_receive() {
     let mut fixture = Fixture::running(1);
     fixture.drive();
     let expected = [
         Call::ReadRegs(CPU0, 12),
-        Call::Notify(Channel::new(FIRST_DEVICE)),
         resumed(CPU0, 0x1004),
+        Call::Notify(Channel::new(FIRST_DEVICE)),
     ];
     assert_eq!(fixture.store(CPU0, REGISTERS + 0x50, 0), expected);
     // The backend has not looked yet: it is not told twice.
