@@ -112,7 +112,9 @@ impl Toolchain {
     pub fn build(self, repo: &Repo) -> Result<Programs> {
         let step = Step::new("building the programs and the kernel");
         let mut command = self.cargo(repo, "build");
-        command.args(["--release", "--bins"]);
+        command
+            .args(["--release", "--bins"])
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(repo));
         for package in PACKAGES {
             command.args(["-p", package]);
         }
@@ -127,6 +129,29 @@ impl Toolchain {
             .collect();
         Ok(Programs { kernel, files })
     }
+}
+
+/// The compiler's flags, in cargo's encoding: the user's, and paths that do not depend on where the checkout and
+/// cargo's folder are, so that everybody's programs are the same.
+fn flags(repo: &Repo) -> String {
+    let mut flags: Vec<String> = match std::env::var("CARGO_ENCODED_RUSTFLAGS") {
+        Ok(encoded) => encoded.split('\x1f').map(str::to_owned).collect(),
+        Err(_) => std::env::var("RUSTFLAGS")
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
+    };
+    flags.retain(|flag| !flag.is_empty());
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let folders = [(Some(repo.root().to_owned()), "."), (home, "cargo")];
+    for (folder, name) in folders {
+        if let Some(folder) = folder {
+            flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
+        }
+    }
+    flags.join("\x1f")
 }
 
 /// What was built.

@@ -49,7 +49,17 @@ pub(super) fn build(root: &Path, version: &str) -> Result<Vec<u8>> {
         std::fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
 
     let mut archive = Archive::default();
-    for name in ["bin", "dev", "proc", "sys", "root", "lib", "lib/modules"] {
+    for name in [
+        "bin",
+        "dev",
+        "proc",
+        "sys",
+        "root",
+        "run",
+        "tmp",
+        "lib",
+        "lib/modules",
+    ] {
         archive.folder(name)?;
     }
     let base = format!("lib/modules/{version}");

@@ -31,7 +31,7 @@ const SETUP: &[&str] = &[
     "D=$(mktemp -d -p /run 2>/dev/null || mktemp -d); B=$(command -v bash || command -v sh)",
     "a() { printf '<%s:%s:%s>\\n' $N $1 $2; }",
     "p() { printf %s \"$1\" >>$D/b; a p $2; }",
-    "f() { printf '\\n<%s:%s:%s:' $N $1 \"$(cksum <$D/$1)\"; base64 <$D/$1; printf '>\\n'; }",
+    "f() { printf '\\n<%s:%s:%s:' $N $1 \"$(sha256sum <$D/$1)\"; base64 <$D/$1; printf '>\\n'; }",
     "x() { base64 -d <$D/b >$D/c; rm $D/b; $B $D/c >$D/o 2>$D/e; a s $?; f o; f e; a z z; }",
     "q() { rm -r $D; echo $K >/proc/sys/kernel/printk; stty echo; exit; }",
 ];
@@ -455,6 +455,8 @@ fn seen(log: &Log, guest: usize, start: usize) -> Option<Seen> {
         return Some(Seen::OurPrompt);
     }
     let last = new.rsplit(|byte| *byte == b'\n').next()?;
+    // A busybox shell asks the terminal where its cursor is, after the prompt.
+    let last = last.strip_suffix(b"\x1b[6n").unwrap_or(last);
     if last.ends_with(b"login: ") {
         return Some(Seen::Login);
     }

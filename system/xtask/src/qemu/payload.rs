@@ -6,6 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
 
 /// Most characters of base64 in one line: far from any terminal's limit.
 const PIECE: usize = 160;
@@ -59,14 +60,16 @@ impl Collector {
     }
 }
 
-/// The bytes in a frame `CHECKSUM SIZE:BASE64`, if nothing damaged it.
+/// The bytes in a frame `CHECKSUM:BASE64`, if nothing damaged it. The checksum is what `sha256sum` prints, which
+/// coreutils and every busybox have.
 pub(super) fn decode(frame: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(frame).ok()?;
     let (head, body) = text.split_once(':')?;
-    let (sum, size) = head.trim().split_once(' ')?;
+    let sum = head.split_whitespace().next()?;
     let bytes = STANDARD.decode(body).ok()?;
-    let right = sum.parse() == Ok(checksum(&bytes)) && size.trim().parse() == Ok(bytes.len());
-    right.then_some(bytes)
+    let digest = Sha256::digest(&bytes);
+    let ours = digest.iter().map(|byte| format!("{byte:02x}"));
+    (ours.collect::<String>() == sum).then_some(bytes)
 }
 
 fn rfind(text: &[u8], pattern: &[u8]) -> Option<usize> {
@@ -79,38 +82,12 @@ pub(super) fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
     text.windows(pattern.len()).position(|part| part == pattern)
 }
 
-/// POSIX `cksum`: the guest has it, coreutils' and busybox's alike.
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut length = bytes.len();
-    let mut tail = Vec::new();
-    while length != 0 {
-        tail.push(length.to_le_bytes().first().copied().unwrap_or_default());
-        length >>= 8;
-    }
-    let mut sum: u32 = 0;
-    for byte in bytes.iter().chain(&tail) {
-        sum ^= u32::from(*byte) << 24;
-        for _ in 0..8 {
-            let carry = sum & 0x8000_0000 != 0;
-            sum <<= 1;
-            if carry {
-                sum ^= 0x04c1_1db7;
-            }
-        }
-    }
-    !sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_checksum_is_cksums() {
-        // What `printf '' | cksum` and `printf 123456789 | cksum` print.
-        assert_eq!(checksum(b""), 4_294_967_295);
-        assert_eq!(checksum(b"123456789"), 930_766_865);
-    }
+    /// What `printf 'hello\n' | sha256sum` prints.
+    const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  -";
 
     #[test]
     fn pieces_are_short_and_give_the_whole() {
@@ -123,7 +100,8 @@ mod tests {
 
     #[test]
     fn frames_survive_line_ends_and_echo() {
-        let stream = b"$ f o\r\n<x7:o:3015617425 6:aGVs\r\nbG8K>\r\n";
+        let stream = format!("$ f o\r\n<x7:o:{HELLO}:aGVs\r\nbG8K>\r\n");
+        let stream = stream.as_bytes();
         let mut collector = Collector::default();
         collector.take(stream.get(..20).unwrap(), 0);
         assert_eq!(collector.frame("x7", "o"), None);
@@ -137,11 +115,12 @@ mod tests {
 
     #[test]
     fn a_kernel_message_in_the_middle_is_noticed() {
-        assert!(decode(b"3015617425 6:aGVsbG8K").is_some());
-        assert!(decode(b"3015617425 6:aGVs[    1.0] hello bG8K").is_none());
-        assert!(decode(b"3015617425 6:aGVsbG8L").is_none());
-        assert!(decode(b"3015617425 5:aGVsbG8K").is_none());
-        assert!(decode(b"").is_none());
+        let decode = |body: &str| decode(format!("{HELLO}:{body}").as_bytes());
+        assert!(decode("aGVsbG8K").is_some());
+        assert!(decode("aGVs[    1.0] hello bG8K").is_none());
+        assert!(decode("aGVsbG8L").is_none());
+        assert!(decode("").is_none());
+        assert!(super::decode(b"").is_none());
     }
 
     #[test]
