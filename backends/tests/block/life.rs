@@ -232,3 +232,42 @@ fn s5_2_4_a_disk_that_grows_tells_the_guest() {
     assert_eq!(status, OK);
     rig.bench.guest.finish();
 }
+
+#[test]
+fn a_busy_disk_needs_no_kicks_and_a_quiet_one_does() {
+    let mut rig = Rig::running();
+    let read = || [header(RequestType::In, 0), writable(512), writable(1)];
+    for _ in 0..8 {
+        rig.add(&read());
+        rig.bench.kick(0);
+    }
+    assert_eq!(
+        rig.bench.driver_notified, 2,
+        "the reset, and the first request"
+    );
+    rig.disk.take(usize::MAX);
+    rig.add(&read());
+    assert!(!rig.bench.guest.queue(0).kick(), "eight are in flight");
+    // A completion brings the device to look at the queue, which it would not be told about.
+    assert!(rig.disk.complete(0));
+    rig.bench.turn();
+    rig.disk.take(usize::MAX);
+    assert_eq!(rig.disk.taken.len(), 8, "the ninth has come");
+    assert!(rig.disk.complete(0));
+    rig.bench.turn();
+    rig.add(&read());
+    assert!(rig.bench.guest.queue(0).kick(), "seven are in flight");
+    rig.bench.turn();
+    assert_eq!(rig.settle().len(), 10);
+    // What may take any time is not waited for.
+    rig.add(&[header(RequestType::Flush, 0), writable(1)]);
+    for _ in 0..9 {
+        rig.add(&read());
+    }
+    rig.bench.kick(0);
+    rig.add(&read());
+    assert!(rig.bench.guest.queue(0).kick(), "a flush is in flight");
+    rig.bench.turn();
+    assert_eq!(rig.settle().len(), 11);
+    rig.bench.guest.finish();
+}

@@ -4,11 +4,12 @@ use crate::virtio::dma::{Piece, guest_piece};
 use crate::virtio::queue::MAX_PIECES;
 use heapless::Vec;
 use sel4cp_model::net::{ETHERNET_HEADER, VLAN_TAG};
-use sel4cp_ring::net::HEADER;
+use sel4cp_ring::net::{HEADER, MAX_SEGMENTS};
 use sel4cp_ring::request::{Segment, status};
 
-/// Pieces for the hardware.
-pub type Pieces = Vec<Piece, MAX_PIECES>;
+/// Pieces for the hardware: the segments and a header. They are returned by value, so there is room for no more.
+pub type Pieces = Vec<Piece, { MAX_SEGMENTS + 1 }>;
+const _: () = assert!(MAX_SEGMENTS < MAX_PIECES);
 
 /// The pieces of a frame to be sent: those of `header`, which is the driver's, then the segments.
 ///
