@@ -167,6 +167,12 @@ impl Machine {
         self.check(done, "power off");
     }
 
+    /// Waits for QEMU's end, which must have status 0.
+    pub fn ended(mut self) {
+        let done = self.console.wait();
+        self.check(done, "see QEMU end");
+    }
+
     /// Like [`Self::power_off`], and then looks at the first guest's disk.
     pub fn power_off_and_look(self, look: impl FnOnce(&Image)) {
         let disk = Image(self.disks.first().expect("the guest has a disk").clone());

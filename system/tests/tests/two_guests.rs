@@ -30,7 +30,7 @@ fn two_guests_each_with_its_own() {
     assert_eq!(two.run("cat /proc/sys/kernel/random/boot_id"), booted);
     // The machine ends when the last one is off.
     two.send("poweroff\n");
-    two.expect(&format!("guest {} powered off", names[0]));
+    two.expect_of_machine(&format!("guest {} powered off", names[0]));
     two.focus(&names[1]);
     assert_eq!(two.run("echo alone"), "alone\n");
     two.power_off();
