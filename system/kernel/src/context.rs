@@ -99,7 +99,7 @@ impl Context {
         }
     }
 
-    /// Sets word `index` of a register context (TCB WriteRegisters); pc is set by [`Context::set_pc`] afterwards.
+    /// Sets word `index` of a register context (TCB WriteRegisters); the caller makes `pc` follow `restart` afterwards.
     pub fn set_word(&mut self, index: usize, value: u64, is_vcpu: bool) {
         match index {
             0 => self.restart = value,

@@ -142,7 +142,7 @@ impl Machine for Hardware {
 
 /// A physical address as a pointer: memory is mapped one to one.
 #[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-const fn pointer(address: u64) -> *mut u8 {
+fn pointer(address: u64) -> *mut u8 {
     core::ptr::with_exposed_provenance_mut(address as usize)
 }
 

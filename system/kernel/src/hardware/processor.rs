@@ -57,28 +57,36 @@ fn line() -> u64 {
     4 << (read!("ctr_el0") >> 16 & 0xf)
 }
 
+/// Maintains the cache line at an address by an instruction that changes no data.
+macro_rules! line_operation {
+    ($instruction:literal, $address:expr) => {{
+        let address: u64 = $address;
+        // SAFETY: the instruction cleans (and then forgets) a line; memory reads the same afterwards.
+        unsafe {
+            asm!(concat!($instruction, ", {}"), in(reg) address, options(nostack, preserves_flags));
+        }
+    }};
+}
+
 /// Maintains the caches for a range that is mapped in the kernel.
 pub(super) fn maintain_cache(operation: CacheOperation, memory: Range<u64>) {
     let line = line();
     let mut address = memory.start & !(line - 1);
     while address < memory.end {
-        // SAFETY: cleaning changes no data. Invalidation also cleans: what another domain wrote to a line that
-        // the range only touches is not lost.
-        unsafe {
-            match operation {
-                CacheOperation::Clean => asm!("dc cvac, {}", in(reg) address),
-                CacheOperation::Invalidate | CacheOperation::CleanInvalidate => {
-                    asm!("dc civac, {}", in(reg) address);
-                }
-                CacheOperation::Unify => asm!("dc cvau, {}", in(reg) address),
+        match operation {
+            CacheOperation::Clean => line_operation!("dc cvac", address),
+            // Invalidation also cleans: what another domain wrote to a line that the range only touches is not lost.
+            CacheOperation::Invalidate | CacheOperation::CleanInvalidate => {
+                line_operation!("dc civac", address);
             }
+            CacheOperation::Unify => line_operation!("dc cvau", address),
         }
         address += line;
     }
     dsb(barrier::SY);
     if operation == CacheOperation::Unify {
         // SAFETY: forgetting cached instructions changes nothing but time.
-        unsafe { asm!("ic iallu") };
+        unsafe { asm!("ic iallu", options(nostack, preserves_flags)) };
         dsb(barrier::SY);
         isb(barrier::SY);
     }

@@ -8,6 +8,8 @@ use sel4cp_kernel::list_register::ListRegister;
 /// SCTLR_EL1 of a vCPU before its VMM writes it, as seL4 sets it: reserved bits, CP15BEN, UCT, nTWI, nTWE, UCI.
 const SCTLR: u64 = 0x30d0_0800 | 1 << 5 | 1 << 15 | 1 << 16 | 1 << 18 | 1 << 26;
 
+const _: () = assert!(R::SctlrEl1 as usize == 0);
+
 /// Registers that are saved and loaded with a vCPU, but for those that change between guest and domain.
 const SWITCHED: [R; 20] = [
     R::Ttbr0El1,
@@ -47,8 +49,10 @@ impl Vcpu {
     pub(super) const LIST_REGISTERS: u8 = 16;
 
     pub(super) const fn new() -> Self {
+        // SCTLR_EL1 is the first field.
         let mut registers = [0; R::COUNT];
-        registers[R::SctlrEl1 as usize] = SCTLR;
+        let [first, ..] = &mut registers;
+        *first = SCTLR;
         Self {
             registers,
             list_registers: [ListRegister(0); Self::LIST_REGISTERS as usize],
