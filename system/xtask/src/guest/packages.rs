@@ -87,6 +87,10 @@ impl Archive {
         let folder = make_folder(cache.join("apt"))?;
         make_folder(folder.join("state/lists/partial"))?;
         make_folder(folder.join("cache/archives/partial"))?;
+        // No package is installed. apt-get locks the folder that this file is in: it must be ours.
+        let status = folder.join("state/status");
+        std::fs::write(&status, "")
+            .with_context(|| format!("cannot write {}", status.display()))?;
         let configuration = folder.join("apt.conf");
         std::fs::write(&configuration, configuration_text(&folder, apt::is_root()))
             .with_context(|| format!("cannot write {}", configuration.display()))?;
@@ -245,7 +249,7 @@ fn configuration_text(folder: &Path, root: bool) -> String {
          Acquire::Retries \"3\";\n\
          Dir::State \"{folder}/state\";\n\
          Dir::State::lists \"{folder}/state/lists\";\n\
-         Dir::State::status \"/dev/null\";\n\
+         Dir::State::status \"{folder}/state/status\";\n\
          Dir::Cache \"{folder}/cache\";\n\
          Dir::Cache::archives \"{folder}/cache/archives\";\n"
     );
@@ -336,13 +340,10 @@ mod tests {
     #[test]
     fn the_private_state_touches_nothing_of_the_host() {
         let text = configuration_text(Path::new("/cache/apt"), false);
-        assert!(text.contains("Dir::State::status \"/dev/null\""));
+        assert!(text.contains("Dir::State::status \"/cache/apt/state/status\""));
         assert!(!text.contains("Sandbox"));
         for line in text.lines().filter(|line| line.starts_with("Dir::")) {
-            assert!(
-                line.contains("/cache/apt") || line.contains("/dev/null"),
-                "{line}"
-            );
+            assert!(line.contains("\"/cache/apt"), "{line}");
         }
     }
 }
