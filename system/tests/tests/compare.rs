@@ -78,11 +78,7 @@ fn shortfalls(
         let (bare, value) = (median(limit, row), median(ours, row));
         let ratio = value / bare;
         let below = !matches!(*name, "boot" | "idle-cpu") && ratio < WANTED;
-        let mark = if below {
-            "  below the 0.25 that is wanted"
-        } else {
-            ""
-        };
+        let mark = if below { "  below what is wanted" } else { "" };
         println!("{name:<18} {bare:>12.2} {value:>12.2} {ratio:>6.2}{mark}");
         match *name {
             // Seconds to the shell.
@@ -95,9 +91,9 @@ fn shortfalls(
             "idle-cpu" => short.push(format!(
                 "idle: {value:.1} % of a host core, expected less than 10"
             )),
-            _ if ratio >= 0.25 => {}
+            _ if ratio >= FLOOR => {}
             _ => short.push(format!(
-                "{name}: {ratio:.2} of bare QEMU, expected at least 0.25"
+                "{name}: {ratio:.2} of bare QEMU, expected at least {FLOOR}"
             )),
         }
     }
