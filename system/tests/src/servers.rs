@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use xtask::process::find;
 
 /// The host, as the guest sees it.
 const HOST: &str = "10.0.2.2";
@@ -19,13 +20,14 @@ impl Iperf {
     /// Starts a server on a free port and waits until it answers.
     pub fn start() -> Self {
         let port = free_port();
-        let server = Command::new("iperf3")
+        let program = find("iperf3").expect("`cargo xtask test` installs iperf3");
+        let server = Command::new(program)
             .args(["-s", "-B", "127.0.0.1", "-p", &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("iperf3 is installed by `cargo xtask test`");
+            .expect("iperf3 starts");
         let until = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(

@@ -2,6 +2,7 @@
 //!
 //! Root on Debian gets missing packages installed; everybody else gets the command to type.
 
+use crate::private::Plan;
 use crate::process;
 use crate::progress::{Step, say};
 use anyhow::{Context as _, Result, bail};
@@ -83,6 +84,12 @@ pub const RUST_SRC: Need = Need {
     package: "rust-web-src",
     purpose: "the source of `core` for the bare-metal target",
 };
+/// What the guest's network is measured against.
+pub const IPERF3: Need = Need {
+    sign: Sign::Program("iperf3"),
+    package: "iperf3",
+    purpose: "is what the guest talks to in the tests of its network",
+};
 /// A linker for the target.
 pub const LLD: Need = Need {
     sign: Sign::Program("ld.lld"),
@@ -127,7 +134,9 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
     for need in &missing {
         say(format!("{} is missing: it {}", need.package, need.purpose));
     }
-    install(&packages).with_context(|| format!("could not install packages; by hand: {manual}"))?;
+    install(&packages)
+        .or_else(|error| beside(&missing, &packages, error))
+        .with_context(|| format!("could not install packages; by hand: {manual}"))?;
     match missing.iter().find(|need| !need.met()) {
         None => Ok(()),
         Some(need) => bail!(
@@ -182,6 +191,21 @@ fn install(packages: &[&str]) -> Result<()> {
         attempt()?;
     }
     Ok(())
+}
+
+/// What cannot be installed without removing something else, but is only programs, becomes a copy in the cache.
+fn beside(missing: &[&Need], packages: &[&str], error: anyhow::Error) -> Result<()> {
+    let programs: Option<Vec<&str>> = missing
+        .iter()
+        .map(|need| match need.sign {
+            Sign::Program(name) => Some(name),
+            Sign::File(_) => None,
+        })
+        .collect();
+    match (programs, Plan::of(packages)) {
+        (Some(programs), Ok(plan)) if plan.removes() => plan.unpack(packages, &programs),
+        _ => Err(error),
+    }
 }
 
 fn update() -> Result<()> {

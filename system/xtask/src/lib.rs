@@ -12,6 +12,7 @@ pub mod check;
 pub mod cli;
 pub mod guest;
 pub mod pack;
+pub mod private;
 pub mod process;
 pub mod progress;
 pub mod qemu;

@@ -1,5 +1,6 @@
 //! Other programs: found, run with a time limit, and their failures told in full.
 
+use crate::private;
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 const TAIL: usize = 30;
 
 /// Where the program `name` is, as a shell would find it; the system folders are searched too, which an ordinary
-/// user's `PATH` lacks.
+/// user's `PATH` lacks, and what was unpacked instead of installed.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
+        .or_else(|| private::find(name))
 }
 
 /// A command as a person would type it.

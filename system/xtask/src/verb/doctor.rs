@@ -45,7 +45,7 @@ pub fn run(repo: &Repo, _: &Arguments) -> Result<ExitCode> {
         missing.push(apt::QEMU.package);
     }
     findings.push(bare_metal(&mut missing));
-    for need in [apt::MKE2FS, apt::DEPMOD] {
+    for need in [apt::MKE2FS, apt::DEPMOD, apt::IPERF3] {
         if !need.met() {
             missing.push(need.package);
         }

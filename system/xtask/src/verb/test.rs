@@ -6,7 +6,7 @@ use crate::assemble::{self, Options};
 use crate::progress::{Step, say};
 use crate::repo::Repo;
 use crate::toolchain::{Toolchain, cargo};
-use crate::{guest, process, qemu};
+use crate::{apt, guest, process, qemu};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use std::process::{Command, ExitCode};
@@ -108,6 +108,7 @@ fn systems(repo: &Repo, names: &[String], tally: &mut Tally) -> Result<()> {
 }
 
 fn prepare(repo: &Repo) -> Result<()> {
+    apt::ensure(&[apt::QEMU, apt::IPERF3])?;
     qemu::version::find()?;
     Toolchain::ensure()?;
     guest::debian(repo, false)?;
