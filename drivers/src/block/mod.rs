@@ -2,6 +2,7 @@
 //! goes straight between the disk and guest memory.
 
 pub mod disk;
+mod polling;
 pub mod request;
 pub mod server;
 

@@ -1,6 +1,7 @@
 //! The verbs: take requests from the ring, give them to the disk, give its answers back.
 
 use super::disk::{Disk, MAX_RANGES, QUEUE_SIZE};
+use super::polling::{LOOKS, MOST_LOOKS, PATIENCE_MICROSECONDS, Polling};
 use super::request::{Checked, check};
 use crate::virtio::Serve;
 use crate::virtio::dma::{self, Area, Piece};
@@ -9,7 +10,7 @@ use crate::virtio::queue::{Hardware, MAX_PIECES, Queue, Table};
 use crate::virtio::transport::{Trouble, reset};
 use heapless::Vec;
 use sel4cp_model::block::{Range, RequestHeader, RequestType, Status};
-use sel4cp_pd::{Channel, Once, fatal, log};
+use sel4cp_pd::{self as pd, Channel, Once, fatal, log};
 use sel4cp_ring::block::{MAX_SEGMENTS, READ, WRITE};
 use sel4cp_ring::info::Writer;
 use sel4cp_ring::layout::DriverEnds;
@@ -107,6 +108,7 @@ pub struct Server<T> {
     reset: Option<Header>,
     /// Requests in flight that are neither reads nor writes: they may take any time, and nobody shall wait for them.
     slow: usize,
+    polling: Polling,
 }
 
 impl<T: Transport> Serve<T> for Server<T> {
@@ -139,6 +141,7 @@ impl<T: Transport> Serve<T> for Server<T> {
             held: None,
             reset: None,
             slow: 0,
+            polling: Polling::new(),
         };
         server.info.start(server.disk.facts());
         backend.notify();
@@ -161,7 +164,7 @@ impl<T: Transport> Serve<T> for Server<T> {
                 self.finish();
             }
             self.submit();
-            self.queue.tell(&mut self.disk.transport);
+            self.start();
             self.port.flush();
             // With a request that waits for the disk, the next interrupt goes on.
             let waits = self.held.is_some() || self.reset.is_some();
@@ -180,6 +183,38 @@ impl<T: Transport> Server<T> {
             return 1;
         }
         (self.queue.in_flight() / IN_ONE_BATCH).clamp(1, BATCH)
+    }
+
+    /// Tells the disk about its new requests; waits for the answer if that is worth it.
+    fn start(&mut self) {
+        let wait = self.queue.is_untold()
+            && self.slow == 0
+            && self.polling.worth(self.queue.in_flight())
+            && self.queue.mute();
+        self.queue.tell(&mut self.disk.transport);
+        if wait {
+            let answered = self.wait();
+            self.polling.learn(answered);
+            if answered {
+                self.finish();
+            }
+        }
+    }
+
+    /// Waits for the disk, but not for long; whether it has answered.
+    fn wait(&self) -> bool {
+        let end = pd::now() + PATIENCE_MICROSECONDS * pd::frequency() / 1_000_000;
+        // Bounded by a number too: a clock that stands still must not keep anybody.
+        for look in 0..MOST_LOOKS {
+            if self.queue.is_due() {
+                return true;
+            }
+            if look % LOOKS == 0 && pd::now() >= end {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        false
     }
 
     /// Passes the disk's answers on.

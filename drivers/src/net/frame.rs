@@ -7,52 +7,57 @@ use sel4cp_model::net::{ETHERNET_HEADER, VLAN_TAG};
 use sel4cp_ring::net::{HEADER, MAX_SEGMENTS};
 use sel4cp_ring::request::{Segment, status};
 
-/// Pieces for the hardware: the segments and a header. They are returned by value, so there is room for no more.
+/// Pieces for the hardware: the segments and a header.
 pub type Pieces = Vec<Piece, { MAX_SEGMENTS + 1 }>;
 const _: () = assert!(MAX_SEGMENTS < MAX_PIECES);
 
-/// The pieces of a frame to be sent: those of `header`, which is the driver's, then the segments.
+/// Puts the pieces of a frame to be sent into `pieces`: those of `header`, which is the driver's, then the segments.
 ///
 /// # Errors
 /// The status to answer with, when the segments are no frame for a link with this `mtu` (in bytes) or do not
 /// lie in guest memory.
-pub fn outgoing(header: Option<Piece>, segments: &[Segment], mtu: u16) -> Result<Pieces, u8> {
+pub fn outgoing(
+    header: Option<Piece>,
+    segments: &[Segment],
+    mtu: u16,
+    pieces: &mut Pieces,
+) -> Result<(), u8> {
+    pieces.clear();
     let bytes = total(segments, false)?;
     let most = u64::from(mtu) + u64::from(ETHERNET_HEADER + VLAN_TAG);
     if bytes < u64::from(ETHERNET_HEADER) || bytes > most {
         return Err(status::ERROR);
     }
-    let mut pieces = Pieces::new();
-    push(&mut pieces, header)?;
+    push(pieces, header)?;
     for segment in segments {
-        push(&mut pieces, guest_piece(segment.offset, segment.len))?;
+        push(pieces, guest_piece(segment.offset, segment.len))?;
     }
-    Ok(pieces)
+    Ok(())
 }
 
-/// The pieces of a buffer for hardware that puts `header` bytes before a frame: of the [`HEADER`] bytes that the
+/// Puts into `pieces` those of a buffer for hardware that puts `header` bytes before a frame: of the [`HEADER`] bytes that the
 /// buffer has for them the last ones, so that the frame follows where it is expected.
 ///
 /// # Errors
 /// The status to answer with, when the segments have no room for a frame or do not lie in guest memory.
-pub fn incoming(header: u32, segments: &[Segment]) -> Result<Pieces, u8> {
+pub fn incoming(header: u32, segments: &[Segment], pieces: &mut Pieces) -> Result<(), u8> {
+    pieces.clear();
     let bytes = total(segments, true)?;
     if bytes < u64::from(HEADER + ETHERNET_HEADER) {
         return Err(status::ERROR);
     }
     let mut skip = HEADER.saturating_sub(header);
-    let mut pieces = Pieces::new();
     for segment in segments {
         let piece = guest_piece(segment.offset, segment.len).ok_or(status::ERROR)?;
         match piece.skip(skip) {
             Some(piece) => {
                 skip = 0;
-                push(&mut pieces, Some(piece))?;
+                push(pieces, Some(piece))?;
             }
             None => skip = skip.saturating_sub(piece.len()),
         }
     }
-    Ok(pieces)
+    Ok(())
 }
 
 /// What the backend is told about a frame of which the hardware wrote `written` bytes, its `header` included.
@@ -94,15 +99,19 @@ mod tests {
         lens.iter().map(segment).collect()
     }
 
-    fn lens(pieces: Result<Pieces, u8>) -> Result<std::vec::Vec<u32>, u8> {
-        pieces.map(|pieces| pieces.iter().map(Piece::len).collect())
+    /// The lengths of what `f` puts together, where something else was before.
+    fn lens(f: impl FnOnce(&mut Pieces) -> Result<(), u8>) -> Result<std::vec::Vec<u32>, u8> {
+        let mut pieces = Pieces::new();
+        pieces.extend(guest_piece(0, 1));
+        f(&mut pieces)?;
+        Ok(pieces.iter().map(Piece::len).collect())
     }
 
     #[test]
     fn s5_1_6_2_frames_fit_the_link() {
         fake::windows();
         let header = guest_piece(0, 12);
-        let out = |list: &[u32]| lens(outgoing(header, &segments(list, 0), 1500));
+        let out = |list: &[u32]| lens(|pieces| outgoing(header, &segments(list, 0), 1500, pieces));
         assert_eq!(out(&[14, 1500, 4]), Ok(vec![12, 14, 1500, 4]));
         for bad in [
             &[14, 1500, 5][..],
@@ -114,19 +123,21 @@ mod tests {
             assert_eq!(out(bad), Err(status::ERROR), "{bad:?}");
         }
         let wrong = segments(&[60], Segment::DEVICE_WRITES);
-        assert_eq!(lens(outgoing(header, &wrong, 1500)), Err(status::ERROR));
+        let refused = lens(|pieces| outgoing(header, &wrong, 1500, pieces));
+        assert_eq!(refused, Err(status::ERROR));
         let outside = [Segment {
             offset: u64::MAX,
             len: 60,
             flags: 0,
         }];
-        assert_eq!(lens(outgoing(header, &outside, 1500)), Err(status::ERROR));
+        let refused = lens(|pieces| outgoing(header, &outside, 1500, pieces));
+        assert_eq!(refused, Err(status::ERROR));
     }
 
     #[test]
     fn s5_1_6_3_the_frame_follows_the_header_bytes() {
         fake::windows();
-        let posted = |header, list: &[u32]| lens(incoming(header, &segments(list, 1)));
+        let posted = |header, list: &[u32]| lens(|pieces| incoming(header, &segments(list, 1), pieces));
         assert_eq!(posted(12, &[12, 1514]), Ok(vec![12, 1514]));
         assert_eq!(
             posted(10, &[12, 1514]),
@@ -139,7 +150,7 @@ mod tests {
             assert_eq!(posted(12, bad), Err(status::ERROR), "{bad:?}");
         }
         assert_eq!(
-            lens(incoming(12, &segments(&[1526], 0))),
+            lens(|pieces| incoming(12, &segments(&[1526], 0), pieces)),
             Err(status::ERROR)
         );
     }

@@ -1,6 +1,6 @@
 //! The verbs: take buffers from the ring, give them to the interface, give them back when it is done.
 
-use super::frame::{incoming, outgoing, received};
+use super::frame::{Pieces, incoming, outgoing, received};
 use super::interface::{Interface, RECEIVE_SIZE, TRANSMIT_SIZE};
 use crate::virtio::Serve;
 use crate::virtio::dma::Area;
@@ -29,6 +29,7 @@ struct Work {
     received: Table<Record, RECEIVE_SIZE>,
     transmitted: Table<Record, TRANSMIT_SIZE>,
     segments: [Segment; MAX_SEGMENTS],
+    pieces: Pieces,
 }
 
 impl Storage {
@@ -46,6 +47,7 @@ impl Storage {
                 received: Table::new(),
                 transmitted: Table::new(),
                 segments: [NONE; MAX_SEGMENTS],
+                pieces: Pieces::new(),
             }),
         }
     }
@@ -68,6 +70,8 @@ pub struct Server<T> {
     header: Area,
     /// The last request taken from the ring, or the one that waits.
     segments: &'static mut [Segment; MAX_SEGMENTS],
+    /// Where the hardware finds it.
+    pieces: &'static mut Pieces,
     /// A request that waits for descriptors.
     held: Option<Header>,
 }
@@ -98,6 +102,7 @@ impl<T: Transport> Serve<T> for Server<T> {
             port: Port::new(ends.requests, ends.completions, backend),
             header,
             segments: &mut work.segments,
+            pieces: &mut work.pieces,
             held: None,
         };
         server.info.start(server.interface.facts());
@@ -205,12 +210,12 @@ impl<T: Transport> Server<T> {
             TRANSMIT => {
                 let zero = self.header.piece(0, size);
                 let mtu = self.interface.facts().mtu;
-                let pieces = outgoing(zero, segments, mtu).map_err(Refused::Answer)?;
-                self.transmit.add(&pieces, &[], *header)
+                outgoing(zero, segments, mtu, self.pieces).map_err(Refused::Answer)?;
+                self.transmit.add(self.pieces, &[], *header)
             }
             RECEIVE => {
-                let pieces = incoming(size, segments).map_err(Refused::Answer)?;
-                self.receive.add(&[], &pieces, *header)
+                incoming(size, segments, self.pieces).map_err(Refused::Answer)?;
+                self.receive.add(&[], self.pieces, *header)
             }
             _ => return Err(Refused::Answer(status::UNSUPPORTED)),
         };

@@ -38,6 +38,12 @@ impl Events {
         fence(SeqCst);
         self.ready(taken) < ahead
     }
+
+    /// Asks for no interrupt, whatever is done after the `taken` requests, until asked for one again: the index is past
+    /// the event already, and would have to go around.
+    pub(super) fn mute(&self, taken: u16) {
+        self.event.store(taken.wrapping_sub(1), Relaxed);
+    }
 }
 
 /// A transport that remembers where the queue is that is set up through it.

@@ -132,13 +132,15 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         if self.table.pieces.left() < count || hardware.available_desc() < count {
             return Err(Error::QueueFull);
         }
-        let inputs = inputs(readable.iter().copied());
-        let mut outputs = outputs(writable.iter().copied());
+        let (readable, writable) = (readable.iter().copied(), writable.iter().copied());
+        let mut inputs = Vec::new();
+        add_inputs(&mut inputs, readable.clone());
+        let mut outputs = Vec::new();
+        add_outputs(&mut outputs, writable.clone());
         // SAFETY: the pieces are inside the windows, which stay mapped; guest memory is never accessed by this
         // PD, and the driver's own only after the request has come back. The slices are gone at the end of
         // this function, the crate keeps the addresses alone.
         let token = unsafe { hardware.add(&inputs, &mut outputs) }?;
-        let (readable, writable) = (readable.iter().copied(), writable.iter().copied());
         let pieces = &mut self.table.pieces;
         if let (Some(readable), Some(writable)) = (pieces.put(readable), pieces.put(writable))
             && let Some(place) = self.table.requests.get_mut(usize::from(token))
@@ -164,6 +166,20 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         }
     }
 
+    /// Whether requests were added that the hardware has not been told about.
+    pub const fn is_untold(&self) -> bool {
+        self.untold
+    }
+
+    /// Asks for no interrupt until [`ask`](Self::ask) does, if the hardware can be asked. False: it interrupts all the same.
+    pub fn mute(&mut self) -> bool {
+        self.ahead = 1;
+        if let Some(events) = &self.events {
+            events.mute(self.popped);
+        }
+        self.events.is_some()
+    }
+
     /// The next request that the hardware has done, with the number of bytes it says it wrote.
     ///
     /// When there is none, the hardware will interrupt for the next one.
@@ -184,9 +200,11 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         let token = hardware.peek_used().ok_or(Error::NotReady)?;
         let request = self.table.requests.get_mut(usize::from(token));
         let request = request.and_then(Option::take).ok_or(Error::WrongToken)?;
-        let inputs = inputs(self.table.pieces.iter(&request.readable));
+        let mut inputs = Vec::new();
+        add_inputs(&mut inputs, self.table.pieces.iter(&request.readable));
         // The crate borrows the list for as long as its slices live, so it must not be dropped (it owns nothing).
-        let mut outputs = ManuallyDrop::new(outputs(self.table.pieces.iter(&request.writable)));
+        let mut outputs = ManuallyDrop::new(Vec::new());
+        add_outputs(&mut outputs, self.table.pieces.iter(&request.writable));
         // SAFETY: these are the pieces that were added under this token.
         let written = unsafe { hardware.pop_used(token, &inputs, &mut outputs) };
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -230,27 +248,22 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
     }
 }
 
-/// Pieces that the hardware reads, as the crate wants them.
-fn inputs<'a>(pieces: impl Iterator<Item = Piece>) -> Vec<&'a [u8], MAX_PIECES> {
-    pieces
-        .take(MAX_PIECES)
-        .map(|piece| {
-            // SAFETY: mapped for as long as the PD runs. The slice only carries address and length to the crate,
-            // which translates them (`DriverMemory::share`); neither it nor we read through it, so that it does
-            // not matter that guest memory changes all the time.
-            unsafe { piece.memory().as_ref() }
-        })
-        .collect()
+/// Appends pieces that the hardware reads, as the crate wants them. The list is the caller's: to return one is to copy
+/// 4 KiB.
+fn add_inputs(list: &mut Vec<&[u8], MAX_PIECES>, pieces: impl Iterator<Item = Piece>) {
+    list.extend(pieces.take(MAX_PIECES).map(|piece| {
+        // SAFETY: mapped for as long as the PD runs. The slice only carries address and length to the crate,
+        // which translates them (`DriverMemory::share`); neither it nor we read through it, so that it does
+        // not matter that guest memory changes all the time.
+        unsafe { piece.memory().as_ref() }
+    }));
 }
 
-/// Pieces that the hardware writes, as the crate wants them.
-fn outputs<'a>(pieces: impl Iterator<Item = Piece>) -> Vec<&'a mut [u8], MAX_PIECES> {
-    pieces
-        .take(MAX_PIECES)
-        .map(|piece| {
-            // SAFETY: as in `inputs`; nobody writes through it either, so that pieces of guest memory which a
-            // guest has made overlap do no harm here.
-            unsafe { piece.memory().as_mut() }
-        })
-        .collect()
+/// Appends pieces that the hardware writes, as the crate wants them; see [`add_inputs`].
+fn add_outputs(list: &mut Vec<&mut [u8], MAX_PIECES>, pieces: impl Iterator<Item = Piece>) {
+    list.extend(pieces.take(MAX_PIECES).map(|piece| {
+        // SAFETY: as in `add_inputs`; nobody writes through it either, so that pieces of guest memory which a
+        // guest has made overlap do no harm here.
+        unsafe { piece.memory().as_mut() }
+    }));
 }

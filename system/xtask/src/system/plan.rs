@@ -320,11 +320,11 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
     match program {
         Program::Timer => ("timer", 250),
         Program::Serial => ("serial", 200),
-        Program::VirtioBlk => ("virtio_blk", 180),
-        Program::VirtioNet => ("virtio_net", 180),
-        Program::Console => ("console", 150),
-        Program::Net => ("net", 150),
-        Program::Block => ("block", 150),
+        Program::VirtioBlk => ("virtio_blk", 10),
+        Program::VirtioNet => ("virtio_net", 10),
+        Program::Console => ("console", 10),
+        Program::Net => ("net", 10),
+        Program::Block => ("block", 10),
         Program::Vmm => ("vmm", 100),
         // Below the guests, so that everything else is done when it turns the machine off.
         Program::Power => ("power", 1),
