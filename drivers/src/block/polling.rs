@@ -10,7 +10,7 @@
 //! takes too long, for a longer time with each failure.
 
 /// How long the disk may take, in microseconds: a few switches of address space.
-pub(super) const PATIENCE_MICROSECONDS: u64 = 100;
+pub(super) const PATIENCE_MICROSECONDS: u64 = 250;
 /// Looks at the queue between two at the clock, which under an emulator costs more.
 pub(super) const LOOKS: u32 = 128;
 /// Most looks at the queue.

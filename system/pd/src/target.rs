@@ -33,13 +33,21 @@ static STATE: OneThread = OneThread(State::new());
 
 /// Runs the program: what the entry macro calls.
 pub fn run<H: Handler>(init: impl FnOnce() -> H) -> ! {
-    crate::config::prepare();
-    let mut handler = init();
-    crate::event::begin(ChannelSet::from_bits(var::microkit_irqs.load(Relaxed)));
+    let mut handler = start(init);
     let mut answer = None;
     loop {
         answer = crate::event::step(&mut handler, answer);
     }
+}
+
+/// What happens once. Kept out of [`run`], so that what happens all the time lies in fewer pages.
+#[cold]
+#[inline(never)]
+fn start<H: Handler>(init: impl FnOnce() -> H) -> H {
+    crate::config::prepare();
+    let handler = init();
+    crate::event::begin(ChannelSet::from_bits(var::microkit_irqs.load(Relaxed)));
+    handler
 }
 
 /// The PD's name in the system file.

@@ -1,6 +1,6 @@
 //! Writes a plan as a `.system` file (the SDK's system description format, version 2.3.0).
 
-use super::plan::{Contents, Map, Pd, Plan, STACK_BYTES, VCPU_PRIORITY, program};
+use super::plan::{Contents, Map, Pd, Plan, STACK_BYTES, GUEST_PRIORITY, program};
 use sel4cp_abi::config::Program;
 use sel4cp_abi::image::{LARGE_PAGE, PAGE};
 use std::fmt::Write;
@@ -85,7 +85,7 @@ fn domain(text: &mut String, plan: &Plan, pd: &Pd) {
     if let Some(machine) = &pd.machine {
         let _ = writeln!(
             text,
-            "        <virtual_machine name=\"{}\" priority=\"{VCPU_PRIORITY}\">",
+            "        <virtual_machine name=\"{}\" priority=\"{GUEST_PRIORITY}\">",
             machine.name
         );
         for id in 0..machine.vcpus {
