@@ -5,16 +5,15 @@ use crate::tool::checkout;
 use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use xtask::assemble::{self, Built, Options};
+use xtask::assemble::{self, Built, Kernel, Options};
 use xtask::guest::disk::Disk;
-use xtask::pack::Configuration;
 use xtask::qemu::Serial;
 use xtask::repo::Repo;
 
 /// A system to boot: which file, and what is different this time.
 pub struct System {
     name: String,
-    configuration: Configuration,
+    kernel: Kernel,
     spare: u64,
     bytes: Vec<u8>,
     bare: bool,
@@ -25,7 +24,7 @@ impl System {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            configuration: Configuration::Release,
+            kernel: Kernel::from_environment(),
             spare: 0,
             bytes: Vec::new(),
             bare: false,
@@ -34,7 +33,7 @@ impl System {
 
     /// The kernel's debug configuration.
     pub fn debug(mut self) -> Self {
-        self.configuration = Configuration::Debug;
+        self.kernel = self.kernel.debug();
         self
     }
 
@@ -91,7 +90,7 @@ impl System {
             assemble::find(repo, Some(Path::new(&self.name))).expect("the system is there")
         };
         let options = Options {
-            configuration: self.configuration,
+            kernel: self.kernel.clone(),
             disk: Disk::Fresh,
             folder: Some(format!("test-{}", self.name)),
             ..Options::default()

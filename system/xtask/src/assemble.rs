@@ -7,21 +7,117 @@ use crate::progress::Step;
 use crate::qemu::bare::Bare;
 use crate::qemu::{self, Serial};
 use crate::repo::{Lock, Repo, make_folder};
+use crate::sdk::{self, Sdk};
 use crate::system::{self, Generated, Guest, GuestFiles, KernelKind, Source, System, Target};
 use crate::toolchain::{Programs, Toolchain};
 use anyhow::{Context as _, Result, bail};
 use sel4cp_abi::label::Labels;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The system that is meant when none is named.
 pub const DEFAULT: &str = "system/linux.toml";
 
+/// The kernel that a system is built for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// The one in this repository.
+    Bundled(Configuration),
+    /// seL4.
+    Sel4 {
+        /// The SDK's folder.
+        sdk: PathBuf,
+        /// The name of one of its configurations.
+        config: String,
+    },
+}
+
+impl Kernel {
+    /// Variables that tell another process about a kernel; the SDK's folder goes by the SDK's own variable.
+    const VARIABLES: [&str; 2] = ["SEL4CP_KERNEL", "SEL4CP_CONFIG"];
+
+    /// The variables and values from which [`Self::from_environment`] makes this kernel.
+    pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
+        let [kernel, configuration] = Self::VARIABLES;
+        match self {
+            Self::Bundled(config) => vec![
+                (kernel, "bundled".into()),
+                (configuration, config.name().into()),
+            ],
+            Self::Sel4 { sdk, config } => vec![
+                (kernel, "sel4".into()),
+                (configuration, config.into()),
+                (sdk::VARIABLE, sdk.into()),
+            ],
+        }
+    }
+
+    /// The kernel that the environment names: the bundled one in its release configuration if it names none.
+    pub fn from_environment() -> Self {
+        let [kernel, config] = Self::VARIABLES.map(|name| std::env::var(name).unwrap_or_default());
+        match kernel.as_str() {
+            "sel4" => Self::Sel4 {
+                sdk: std::env::var_os(sdk::VARIABLE).unwrap_or_default().into(),
+                config,
+            },
+            _ if config == Configuration::Debug.name() => Self::Bundled(Configuration::Debug),
+            _ => Self::Bundled(Configuration::Release),
+        }
+    }
+
+    /// The same kernel in its debug configuration.
+    #[must_use]
+    pub fn debug(self) -> Self {
+        let debug = Configuration::Debug;
+        match self {
+            Self::Bundled(_) => Self::Bundled(debug),
+            Self::Sel4 { sdk, .. } => Self::Sel4 {
+                sdk,
+                config: debug.name().to_owned(),
+            },
+        }
+    }
+
+    /// Checks that it can be had for `system`.
+    fn find(&self, system: &System) -> Result<Found> {
+        match self {
+            Self::Bundled(configuration) => Ok(Found::Bundled(*configuration)),
+            Self::Sel4 { sdk, config } => {
+                let wanted = sdk::Wanted {
+                    board: system.board(),
+                    config,
+                    kernel: system.kernel_needs(),
+                };
+                Ok(Found::Sel4(Sdk::open(sdk, wanted)?))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bundled(configuration) => write!(f, "bundled kernel, {}", configuration.name()),
+            Self::Sel4 { config, .. } => write!(f, "seL4, {config}"),
+        }
+    }
+}
+
+/// A kernel that is there.
+#[derive(Clone, Debug)]
+enum Found {
+    Bundled(Configuration),
+    Sel4(Sdk),
+}
+
 /// What a build depends on besides the system file.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which configuration of the kernel.
-    pub configuration: Configuration,
+    /// Which kernel.
+    pub kernel: Kernel,
+    /// The board, if it is not the one that the system file names.
+    pub board: Option<String>,
     /// What happens to the guests' disks of an earlier run.
     pub disk: Disk,
     /// Whether to look for newer versions of Debian's packages.
@@ -33,7 +129,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            configuration: Configuration::Release,
+            kernel: Kernel::Bundled(Configuration::Release),
+            board: None,
             disk: Disk::Keep,
             refresh: false,
             folder: None,
@@ -48,8 +145,10 @@ pub struct Built {
     pub system: System,
     /// The folder with everything that belongs to it.
     pub folder: PathBuf,
-    /// The image for the bundled kernel.
+    /// The image.
     pub image: PathBuf,
+    /// How many processors the machine has.
+    pub processors: u32,
     /// What is in the image and how much memory each PD has, as text.
     pub report: PathBuf,
     /// Its guests' files, in the order of [`System::guests`].
@@ -98,13 +197,14 @@ pub fn find(repo: &Repo, name: Option<&Path>) -> Result<PathBuf> {
 /// # Errors
 /// Whatever is wrong with the description, the machine, or the code.
 pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
-    // Mistakes in the description are told before anything takes time.
-    let system = System::load(path)?;
+    // Mistakes in the description and a kernel that cannot be had are told before anything takes time.
+    let system = System::load_on(path, options.board.as_deref())?;
+    let kernel = options.kernel.find(&system)?;
     let folder = folder(repo, &system, options)?;
     let _lock = Lock::wait(&folder)?;
     let programs = Toolchain::ensure()?.build(repo)?;
-    let built = complete(repo, system, folder, options)?;
-    pack(&built, &programs, options.configuration)?;
+    let built = complete(repo, system, folder, options, &kernel)?;
+    pack(&built, &programs, &kernel)?;
     Ok(built)
 }
 
@@ -113,10 +213,11 @@ pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
 /// # Errors
 /// Whatever is wrong with the description or the machine.
 pub fn describe(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
-    let system = System::load(path)?;
+    let system = System::load_on(path, options.board.as_deref())?;
+    let kernel = options.kernel.find(&system)?;
     let folder = folder(repo, &system, options)?;
     let _lock = Lock::wait(&folder)?;
-    complete(repo, system, folder, options)
+    complete(repo, system, folder, options, &kernel)
 }
 
 /// The folder of everything that belongs to `system`.
@@ -125,12 +226,22 @@ fn folder(repo: &Repo, system: &System, options: &Options) -> Result<PathBuf> {
 }
 
 /// Assembles the guests' files and generates what follows from the description.
-fn complete(repo: &Repo, system: System, folder: PathBuf, options: &Options) -> Result<Built> {
+fn complete(
+    repo: &Repo,
+    system: System,
+    folder: PathBuf,
+    options: &Options,
+    kernel: &Found,
+) -> Result<Built> {
     let files = guest_files(repo, &system, &folder, options)?;
-    let generated = system::generate(&system, &files, &target(options.configuration), &folder)?;
+    let generated = system::generate(&system, &files, &target(kernel), &folder)?;
     Ok(Built {
         image: folder.join("loader.img"),
         report: folder.join("report.txt"),
+        processors: match kernel {
+            Found::Bundled(_) => 1,
+            Found::Sel4(sdk) => sdk.processors,
+        },
         system,
         folder,
         files,
@@ -138,34 +249,39 @@ fn complete(repo: &Repo, system: System, folder: PathBuf, options: &Options) -> 
     })
 }
 
-/// Packs the image.
-fn pack(built: &Built, programs: &Programs, configuration: Configuration) -> Result<()> {
+/// Makes the image: with the packer, or with the SDK's own tool.
+fn pack(built: &Built, programs: &Programs, kernel: &Found) -> Result<()> {
     let _step = Step::new("packing the image");
     let folder = make_folder(built.folder.join("programs"))?;
     programs.copy_to(&folder)?;
     let mut search = built.generated.search_paths.clone();
     search.push(folder);
-    pack::pack(
-        &built.generated.sdf,
-        &search,
-        &programs.kernel,
-        configuration,
-        &built.image,
-        &built.report,
-    )?;
+    let sdf = &built.generated.sdf;
+    match kernel {
+        Found::Bundled(configuration) => pack::pack(
+            sdf,
+            &search,
+            &programs.kernel,
+            *configuration,
+            &built.image,
+            &built.report,
+        )?,
+        Found::Sel4(sdk) => sdk.build(sdf, &search, &built.image, &built.report)?,
+    }
     Ok(())
 }
 
-/// What generated files depend on, for the bundled kernel.
-fn target(configuration: Configuration) -> Target {
-    let (labels, debug_put_char) = match configuration {
-        Configuration::Debug => (Labels::DEBUG, true),
-        Configuration::Release => (Labels::RELEASE, false),
+/// What generated files depend on.
+fn target(kernel: &Found) -> Target {
+    let (labels, debug_put_char, kernel_kind) = match kernel {
+        Found::Bundled(Configuration::Debug) => (Labels::DEBUG, true, KernelKind::Bundled),
+        Found::Bundled(Configuration::Release) => (Labels::RELEASE, false, KernelKind::Bundled),
+        Found::Sel4(sdk) => (sdk.labels, sdk.debug_put_char, KernelKind::Sel4),
     };
     Target {
         labels,
         debug_put_char,
-        kernel_kind: KernelKind::Bundled,
+        kernel_kind,
     }
 }
 
@@ -242,6 +358,7 @@ impl Built {
         Ok(qemu::command(
             &program,
             &self.image,
+            self.processors,
             &self.generated.qemu,
             serial,
         ))
@@ -296,7 +413,21 @@ mod tests {
 
     #[test]
     fn a_configuration_has_its_kernels_labels() {
+        let target = |configuration| target(&Found::Bundled(configuration));
         assert_eq!(target(Configuration::Debug).labels, Labels::DEBUG);
         assert!(!target(Configuration::Release).debug_put_char);
+    }
+
+    #[test]
+    fn a_kernel_has_a_name_and_a_debug_configuration() {
+        let sel4 = Kernel::Sel4 {
+            sdk: "/sdk".into(),
+            config: "smp-release".into(),
+        };
+        assert_eq!(sel4.to_string(), "seL4, smp-release");
+        assert_eq!(sel4.debug().to_string(), "seL4, debug");
+        let bundled = Kernel::Bundled(Configuration::Release);
+        assert_eq!(bundled.to_string(), "bundled kernel, release");
+        assert_eq!(bundled.debug(), Kernel::Bundled(Configuration::Debug));
     }
 }

@@ -1,10 +1,13 @@
 //! The command line: its help text is the manual.
 
+use crate::assemble::Kernel;
 use crate::pack::Configuration;
 use crate::repo::Repo;
+use crate::sdk;
 use crate::verb::{build, check, clean, doctor, run, test};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Builds, runs, tests and checks systems with virtual machines on the seL4 Microkit.
@@ -30,22 +33,56 @@ enum Verb {
     Clean(clean::Arguments),
 }
 
-/// Which configuration of the kernel a system is built for.
+/// Which kernel a system is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelName {
+    /// The small one in this repository: nothing else is needed.
+    Bundled,
+    /// seL4, from a Microkit SDK.
+    Sel4,
+}
+
+/// Which configuration of the kernel a system is built for. The bundled kernel has the first two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Config {
     /// With the kernel's debug system calls, so that PDs can print without the serial driver.
     Debug,
     /// Without: what systems are deployed with.
     Release,
+    /// The release configuration with its counters.
+    Benchmark,
+    /// Debug on several processors.
+    SmpDebug,
+    /// Release on several processors.
+    SmpRelease,
 }
 
-impl From<Config> for Configuration {
-    fn from(config: Config) -> Self {
-        match config {
-            Config::Debug => Self::Debug,
-            Config::Release => Self::Release,
+/// The kernel that `name`, `sdk` and `config` choose.
+///
+/// # Errors
+/// When they do not go together, or no SDK is named where one is needed.
+pub fn kernel(name: KernelName, sdk: Option<&Path>, config: Config) -> Result<Kernel> {
+    match (name, config) {
+        (KernelName::Sel4, config) => Ok(Kernel::Sel4 {
+            sdk: sdk::folder(sdk)?,
+            config: spelling(config),
+        }),
+        (KernelName::Bundled, _) if sdk.is_some() => {
+            bail!("--sdk is for seL4; expected --kernel sel4 with it")
         }
+        (KernelName::Bundled, Config::Debug) => Ok(Kernel::Bundled(Configuration::Debug)),
+        (KernelName::Bundled, Config::Release) => Ok(Kernel::Bundled(Configuration::Release)),
+        (KernelName::Bundled, other) => bail!(
+            "the bundled kernel has no configuration {}; expected debug or release (or --kernel sel4)",
+            spelling(other)
+        ),
     }
+}
+
+/// A configuration as the command line and the SDK spell it.
+fn spelling(config: Config) -> String {
+    let value = config.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 impl Cli {
@@ -87,5 +124,17 @@ mod tests {
         assert!(parse("xtask test one two").is_ok());
         assert!(parse("xtask test --host --systems").is_err());
         assert!(parse("xtask fly").is_err());
+        assert!(parse("xtask run --kernel sel4 --sdk /sdk --config smp-release").is_ok());
+        assert!(parse("xtask run --kernel linux").is_err());
+    }
+
+    #[test]
+    fn kernels_have_their_own_configurations() {
+        let sdk = Some(Path::new("/sdk"));
+        let sel4 = kernel(KernelName::Sel4, sdk, Config::SmpDebug).unwrap();
+        assert_eq!(sel4.to_string(), "seL4, smp-debug");
+        let error = kernel(KernelName::Bundled, None, Config::Benchmark).unwrap_err();
+        assert!(error.to_string().contains("benchmark"), "{error}");
+        assert!(kernel(KernelName::Bundled, sdk, Config::Debug).is_err());
     }
 }

@@ -17,6 +17,7 @@ pub mod process;
 pub mod progress;
 pub mod qemu;
 pub mod repo;
+pub mod sdk;
 pub mod system;
 pub mod toolchain;
 pub mod verb;

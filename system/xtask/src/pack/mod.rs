@@ -35,6 +35,16 @@ pub enum Configuration {
     Release,
 }
 
+impl Configuration {
+    /// Its name, as the SDK spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// Packs the system description `sdf` with `kernel` (the bundled kernel's ELF file) into `out_image`, and writes a
 /// report about its memory to `out_report`. Files that `sdf` names are looked for in `search_paths`, in order.
 ///

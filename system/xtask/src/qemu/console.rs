@@ -198,12 +198,10 @@ impl Console {
             let took = seen.duration_since(self.machine.started());
             // Only a shell can add two strings: what looked like a prompt was one.
             let soon = end.min(Instant::now() + ANSWER);
-            match self.open(soon) {
+            match self.attempt(soon) {
                 Ok(()) => return Ok(took),
-                Err(error) => match error.downcast_ref() {
-                    Some(Failure::TimedOut { .. }) if Instant::now() < end => {}
-                    _ => return Err(error.context("no shell answers on the guest's console")),
-                },
+                Err(error) if Instant::now() < end && is_timeout(&error) => {}
+                Err(error) => return Err(error.context("no shell answers on the guest's console")),
             }
         }
     }
@@ -346,8 +344,19 @@ impl Console {
         );
     }
 
-    /// Starts a session: a plain shell below whatever shell there is, that has read [`SETUP`].
+    /// Opens a session, however often it takes: a shell that is interrupted throws away what it has read, which may be the
+    /// beginning of this.
     fn open(&mut self, end: Instant) -> Result<()> {
+        loop {
+            match self.attempt(end.min(Instant::now() + ANSWER)) {
+                Err(error) if Instant::now() < end && is_timeout(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Starts a session: a plain shell below whatever shell there is, that has read [`SETUP`].
+    fn attempt(&mut self, end: Instant) -> Result<()> {
         self.sessions += 1;
         let nonce = format!("{:x}x{:x}", std::process::id(), self.sessions);
         let mut collector = Collector::default();
@@ -462,6 +471,11 @@ fn seen(log: &Log, guest: usize, start: usize) -> Option<Seen> {
     }
     let prompt = [&b"# "[..], b"$ "].iter().any(|end| last.ends_with(end));
     prompt.then_some(Seen::Perhaps)
+}
+
+/// Whether nothing went wrong but that it took too long.
+fn is_timeout(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Failure::TimedOut { .. }))
 }
 
 #[cfg(test)]

@@ -45,12 +45,22 @@ impl Serial {
     }
 }
 
-/// The command that runs `image` with the system's `devices`.
-pub fn command(program: &Path, image: &Path, devices: &[String], serial: Serial) -> Command {
+/// The command that runs `image` on so many `processors` with the system's `devices`.
+pub fn command(
+    program: &Path,
+    image: &Path,
+    processors: u32,
+    devices: &[String],
+    serial: Serial,
+) -> Command {
     let mut command = Command::new(program);
     command
         .args(["-machine", "virt,virtualization=on,highmem=off,secure=off"])
-        .args(["-cpu", "cortex-a53", "-m", MEMORY])
+        .args(["-cpu", "cortex-a53", "-m", MEMORY]);
+    if processors > 1 {
+        command.args(["-smp", &processors.to_string()]);
+    }
+    command
         .args(serial.arguments())
         .arg("-device")
         .arg(loader(image))
@@ -132,6 +142,7 @@ mod tests {
         let command = command(
             Path::new("qemu-system-aarch64"),
             Path::new("build/a,b/loader.img"),
+            1,
             &devices,
             Serial::Person,
         );

@@ -36,6 +36,26 @@ impl System {
     /// # Errors
     /// Every mistake that was found, with file and line.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::load_on(path, None)
+    }
+
+    /// Like [`Self::load`], for the board called `chosen` instead of the one that the file names.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; lists the boards if there is none of this name.
+    pub fn load_on(path: &Path, chosen: Option<&str>) -> Result<Self> {
+        let chosen = match chosen {
+            Some(name) => match Board::find(name) {
+                Some(board) => Some(board.map_err(Error::message)?),
+                None => {
+                    return Err(Error::message(format!(
+                        "there is no board {name}; expected one of {}",
+                        Board::NAMES.join(", ")
+                    )));
+                }
+            },
+            None => None,
+        };
         let text =
             std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
         let reader = Reader::new(path, &text);
@@ -56,7 +76,7 @@ impl System {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let folder = path.parent().unwrap_or(Path::new(""));
         let root = reader.root(&document);
-        let board = board(&root);
+        let board = board(&root).map(|board| chosen.unwrap_or(board));
         let guests = guests(&reader, &root, folder);
         if let (Some(board), Some(guests)) = (&board, &guests) {
             limits::check(&reader, board, &root, guests);

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: a system's image and everything that it was made from.
 
 use crate::assemble::{self, Options};
-use crate::cli::Config;
+use crate::cli::{self, Config, KernelName};
 use crate::guest::disk::Disk;
 use crate::repo::Repo;
 use anyhow::Result;
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 /// Builds a system into `build/SYSTEM/`.
 ///
-/// It leaves there: `loader.img`, the image for the bundled kernel; `SYSTEM.system`, the description that the
-/// Microkit SDK's own tool takes too, with the programs in `programs/`; `GUEST.dtb`, each guest's device tree; each
+/// It leaves there: `loader.img`, the image, made by the tool itself for the bundled kernel and by the SDK's `microkit` for
+/// seL4; `SYSTEM.system`, the description that both take, with the programs in `programs/`; `GUEST.dtb`, each guest's device tree; each
 /// PD's configuration; `report.txt`, the image's contents and each PD's memory; `SYSTEM.txt`, a picture of the
 /// system; and `GUEST.disk.img`, each guest's disk.
 ///
@@ -30,9 +30,11 @@ pub struct Arguments {
 /// What `build` and `run` have in common.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Configuration of the kernel.
-    #[arg(long, value_enum, default_value = "release")]
-    config: Config,
+    #[command(flatten)]
+    kernel: KernelArguments,
+    /// The board, instead of the one that the system file names.
+    #[arg(long, value_name = "BOARD")]
+    board: Option<String>,
     /// Throw the guests' disks away and start from pristine ones.
     #[arg(long)]
     fresh_disk: bool,
@@ -41,11 +43,35 @@ pub struct Common {
     refresh_guest: bool,
 }
 
+/// Which kernel.
+#[derive(Clone, Debug, Args)]
+pub struct KernelArguments {
+    /// The kernel.
+    #[arg(long, value_enum, default_value = "bundled")]
+    kernel: KernelName,
+    /// For seL4: the folder of a Microkit SDK 2.3.0, which its releases offer for download. Without this, the variable
+    /// MICROKIT_SDK names it.
+    #[arg(long, value_name = "FOLDER")]
+    sdk: Option<PathBuf>,
+    /// Configuration of the kernel.
+    #[arg(long, value_enum, default_value = "release")]
+    config: Config,
+}
+
 impl Common {
     /// The options of a build.
-    pub fn options(&self) -> Options {
-        Options {
-            configuration: self.config.into(),
+    ///
+    /// # Errors
+    /// When what was asked for does not go together, or no SDK was named where one is needed.
+    pub fn options(&self) -> Result<Options> {
+        let KernelArguments {
+            kernel,
+            sdk,
+            config,
+        } = &self.kernel;
+        Ok(Options {
+            kernel: cli::kernel(*kernel, sdk.as_deref(), *config)?,
+            board: self.board.clone(),
             disk: if self.fresh_disk {
                 Disk::Fresh
             } else {
@@ -53,7 +79,7 @@ impl Common {
             },
             refresh: self.refresh_guest,
             folder: None,
-        }
+        })
     }
 }
 
@@ -63,7 +89,7 @@ impl Common {
 /// Whatever is wrong with the system, the machine, or the code.
 pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let path = assemble::find(repo, Some(&arguments.system))?;
-    let built = assemble::build(repo, &path, &arguments.common.options())?;
+    let built = assemble::build(repo, &path, &arguments.common.options()?)?;
     println!("image   {}", repo.shown(&built.image));
     println!("system  {}", repo.shown(&built.generated.sdf));
     println!("report  {}", repo.shown(&built.report));

@@ -69,8 +69,9 @@ pub struct Arguments {
 /// Whatever is wrong with the system, the machine, or the code.
 pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let path = assemble::find(repo, Some(&arguments.system))?;
+    let options = arguments.common.options()?;
     // What can be refused is refused before anything is built, or a disk in use replaced.
-    let system = System::load(&path)?;
+    let system = System::load_on(&path, options.board.as_deref())?;
     if let Some(name) = &arguments.guest {
         check_guest(&system, &repo.shown(&path), name)?;
     }
@@ -83,7 +84,6 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
         true => None,
         false => Some(Lock::run(&repo.build(system.name())?)?),
     };
-    let options = arguments.common.options();
     let built = match arguments.bare {
         true => assemble::describe(repo, &path, &options)?,
         false => assemble::build(repo, &path, &options)?,
