@@ -137,7 +137,8 @@ mod tests {
     #[test]
     fn s5_1_6_3_the_frame_follows_the_header_bytes() {
         fake::windows();
-        let posted = |header, list: &[u32]| lens(|pieces| incoming(header, &segments(list, 1), pieces));
+        let posted =
+            |header, list: &[u32]| lens(|pieces| incoming(header, &segments(list, 1), pieces));
         assert_eq!(posted(12, &[12, 1514]), Ok(vec![12, 1514]));
         assert_eq!(
             posted(10, &[12, 1514]),

@@ -3,6 +3,7 @@
 //! The machines that run this are shared and noisy, so every figure is a ratio of two that were taken one after the other.
 
 use sel4cp_tests::{Iperf, MIB, Machine, System};
+use xtask::assemble::Kernel;
 
 /// One fio row: its name, and fio's arguments.
 const FIO: [(&str, &str); 4] = [
@@ -66,12 +67,13 @@ fn shortfalls(
     ours: &[Vec<(&'static str, f64)>],
 ) -> Vec<String> {
     println!(
-        "medians of {} alternating rounds, bundled kernel, release",
-        ours.len()
+        "medians of {} alternating rounds, {}",
+        ours.len(),
+        Kernel::from_environment()
     );
     println!(
         "{:<18} {:>12} {:>12} {:>6}",
-        "row", "bare QEMU", "bundled", "ratio"
+        "row", "bare QEMU", "ours", "ratio"
     );
     let mut short = Vec::new();
     for (row, (name, _)) in ours.first().into_iter().flatten().enumerate() {

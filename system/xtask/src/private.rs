@@ -184,7 +184,11 @@ mod tests {
         std::fs::create_dir_all(root.join("usr/lib/some-arch")).unwrap();
         std::fs::write(root.join("usr/lib/some-arch/libx.so.1"), "").unwrap();
         let program = root.join("usr/bin/hello");
-        std::fs::write(&program, "#!/bin/sh\necho \"$1 $LD_LIBRARY_PATH\"; exit 3\n").unwrap();
+        std::fs::write(
+            &program,
+            "#!/bin/sh\necho \"$1 $LD_LIBRARY_PATH\"; exit 3\n",
+        )
+        .unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         write_script(home.path(), &root, "hello").unwrap();
         let mut command = Command::new(home.path().join("bin/hello"));

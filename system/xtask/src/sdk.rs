@@ -124,13 +124,7 @@ impl Sdk {
     ///
     /// # Errors
     /// Repeats what the tool says.
-    pub fn build(
-        &self,
-        sdf: &Path,
-        search: &[PathBuf],
-        image: &Path,
-        report: &Path,
-    ) -> Result<()> {
+    pub fn build(&self, sdf: &Path, search: &[PathBuf], image: &Path, report: &Path) -> Result<()> {
         let mut command = Command::new(tool(&self.folder));
         command
             .arg(sdf)
@@ -163,7 +157,7 @@ fn check_version(folder: &Path) -> Result<()> {
     let found = text.trim();
     if found != VERSION {
         bail!(
-            "{}: this is a Microkit SDK {found}; expected {VERSION}",
+            "{}: found {found}, the version of another Microkit SDK; expected {VERSION}",
             path.display()
         );
     }

@@ -123,7 +123,10 @@ impl System {
     /// What the programs for this board take for granted about the kernel, by the names of the SDK's `gen_config.json`.
     pub fn kernel_needs(&self) -> &'static [(&'static str, &'static str)] {
         // GICv2, and a timer driver that uses the physical timer.
-        &[("ARM_GIC_V3_SUPPORT", "false"), ("EXPORT_PTMR_USER", "true")]
+        &[
+            ("ARM_GIC_V3_SUPPORT", "false"),
+            ("EXPORT_PTMR_USER", "true"),
+        ]
     }
 
     /// The guests, in the file's order.

@@ -3,7 +3,7 @@
 use super::KernelKind;
 use super::model::System;
 use super::plan::{
-    Channel, Contents, Map, Pd, PdId, Plan, Region, STACK_BYTES, GUEST_PRIORITY, program,
+    Channel, Contents, GUEST_PRIORITY, Map, Pd, PdId, Plan, Region, STACK_BYTES, program,
 };
 use super::text::size;
 use super::wire::Inputs;
@@ -34,7 +34,11 @@ pub(super) fn picture(
             let _ = write!(text, ", {kind} {number}");
         }
         if let Some(machine) = &pd.machine {
-            let _ = write!(text, ", guest {} at priority {GUEST_PRIORITY}", machine.name);
+            let _ = write!(
+                text,
+                ", guest {} at priority {GUEST_PRIORITY}",
+                machine.name
+            );
         }
         text.push('\n');
     }

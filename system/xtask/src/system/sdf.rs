@@ -1,6 +1,6 @@
 //! Writes a plan as a `.system` file (the SDK's system description format, version 2.3.0).
 
-use super::plan::{Contents, Map, Pd, Plan, STACK_BYTES, GUEST_PRIORITY, program};
+use super::plan::{Contents, GUEST_PRIORITY, Map, Pd, Plan, STACK_BYTES, program};
 use sel4cp_abi::config::Program;
 use sel4cp_abi::image::{LARGE_PAGE, PAGE};
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 //! `cargo xtask build`: a system's image and everything that it was made from.
 
-use crate::assemble::{self, Options};
+use crate::assemble::{self, Kernel, Options};
 use crate::cli::{self, Config, KernelName};
 use crate::guest::disk::Disk;
 use crate::repo::Repo;
@@ -53,9 +53,30 @@ pub struct KernelArguments {
     /// MICROKIT_SDK names it.
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
-    /// Configuration of the kernel.
-    #[arg(long, value_enum, default_value = "release")]
-    config: Config,
+    /// Configuration of the kernel; release if not given.
+    #[arg(long, value_enum)]
+    config: Option<Config>,
+}
+
+impl KernelArguments {
+    /// The kernel, in the configuration `otherwise` if none was named.
+    ///
+    /// # Errors
+    /// When what was asked for does not go together, or no SDK was named where one is needed.
+    pub fn choose(&self, otherwise: Config) -> Result<Kernel> {
+        let config = self.config.unwrap_or(otherwise);
+        cli::kernel(self.kernel, self.sdk.as_deref(), config)
+    }
+
+    /// Whether seL4 was asked for.
+    pub fn is_sel4(&self) -> bool {
+        self.kernel == KernelName::Sel4
+    }
+
+    /// Whether a configuration was named.
+    pub fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
 }
 
 impl Common {
@@ -64,13 +85,8 @@ impl Common {
     /// # Errors
     /// When what was asked for does not go together, or no SDK was named where one is needed.
     pub fn options(&self) -> Result<Options> {
-        let KernelArguments {
-            kernel,
-            sdk,
-            config,
-        } = &self.kernel;
         Ok(Options {
-            kernel: cli::kernel(*kernel, sdk.as_deref(), *config)?,
+            kernel: self.kernel.choose(Config::Release)?,
             board: self.board.clone(),
             disk: if self.fresh_disk {
                 Disk::Fresh

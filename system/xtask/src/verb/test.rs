@@ -2,12 +2,14 @@
 
 mod tally;
 
-use crate::assemble::{self, Options};
+use super::build::KernelArguments;
+use crate::assemble::{self, Kernel, Options};
+use crate::cli::Config;
 use crate::progress::{Step, say};
 use crate::repo::Repo;
 use crate::toolchain::{Toolchain, cargo};
 use crate::{apt, guest, process, qemu};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -15,7 +17,9 @@ use tally::{Event, Tally};
 
 /// Runs the tests on the host, then whole systems in QEMU.
 ///
-/// On the host: those of every crate, and the shared rings in every interleaving (loom).
+/// On the host: those of every crate, and the shared rings in every interleaving (loom). Whole systems run on the bundled
+/// kernel, or with `--kernel sel4` on seL4: in the debug and in the release configuration, if none is named. Without an
+/// SDK those are skipped.
 ///
 /// The last line is `N passed, N failed`, with `, N skipped` if tests were skipped; the status is 1 if any failed.
 #[derive(Debug, Args)]
@@ -28,6 +32,8 @@ pub struct Arguments {
     /// Only the tests that boot systems in QEMU.
     #[arg(long)]
     systems: bool,
+    #[command(flatten)]
+    kernel: KernelArguments,
 }
 
 /// The package of whole-system tests, and the feature that compiles them.
@@ -61,7 +67,7 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if !arguments.host {
-        systems(repo, &arguments.names, &mut tally)?;
+        systems(repo, arguments, &mut tally)?;
     }
     if !arguments.names.is_empty() && tally.is_empty() {
         let names = arguments.names.join("` or `");
@@ -75,8 +81,20 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
+/// The kernels that whole systems are to be tested on; none where there is no SDK.
+fn kernels(arguments: &KernelArguments) -> Result<Vec<Kernel>> {
+    if !arguments.is_sel4() || arguments.has_config() {
+        return Ok(vec![arguments.choose(Config::Release)?]);
+    }
+    [Config::Debug, Config::Release]
+        .into_iter()
+        .map(|config| arguments.choose(config))
+        .collect()
+}
+
 /// The whole-system tests: everything that they need is built first, with its progress visible.
-fn systems(repo: &Repo, names: &[String], tally: &mut Tally) -> Result<()> {
+fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> {
+    let names = &arguments.names;
     let mut list = cargo(repo, "test");
     list.args(SYSTEMS)
         .args(["--tests", "--", "--list", "--format", "terse"])
@@ -85,34 +103,57 @@ fn systems(repo: &Repo, names: &[String], tally: &mut Tally) -> Result<()> {
         let _step = Step::new("building the tests of whole systems");
         process::attempt(&mut list, Duration::from_secs(1800))?
     };
-    let there = String::from_utf8_lossy(&output.stdout).contains(": test");
-    if output.status.success() && !there {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let there: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .collect();
+    if output.status.success() && there.is_empty() {
         return Ok(());
     }
-    let prepared = prepare(repo).context("the systems for the tests cannot be built");
-    if let Err(error) = prepared {
-        crate::progress::report_error(&error);
-        tally.broken("the systems for the tests");
-        return Ok(());
+    let kernels = match kernels(&arguments.kernel) {
+        Ok(kernels) => kernels,
+        Err(reason) if arguments.kernel.is_sel4() => {
+            for name in there {
+                println!("  {name}: skipped");
+                tally.skipped();
+            }
+            println!("  they were skipped because {reason}");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    for kernel in kernels {
+        if let Err(error) = prepare(repo, &kernel) {
+            let error = error.context("the systems for the tests cannot be built");
+            crate::progress::report_error(&error);
+            tally.broken("the systems for the tests");
+            continue;
+        }
+        let mut command = cargo(repo, "test");
+        command
+            .args(SYSTEMS)
+            .args(["--tests", "--no-fail-fast"])
+            .envs(kernel.environment());
+        // One machine at a time: each takes a processor or two, and some are measured.
+        run_tests(
+            &format!("whole systems in QEMU ({kernel})"),
+            command,
+            names,
+            &["--test-threads=1"],
+            tally,
+        )?;
     }
-    let mut command = cargo(repo, "test");
-    command.args(SYSTEMS).args(["--tests", "--no-fail-fast"]);
-    // One machine at a time: each takes a processor or two, and some are measured.
-    run_tests(
-        "whole systems in QEMU",
-        command,
-        names,
-        &["--test-threads=1"],
-        tally,
-    )
+    Ok(())
 }
 
-fn prepare(repo: &Repo) -> Result<()> {
+fn prepare(repo: &Repo, kernel: &Kernel) -> Result<()> {
     apt::ensure(&[apt::QEMU, apt::IPERF3])?;
     qemu::version::find()?;
     Toolchain::ensure()?;
     guest::debian(repo, false)?;
     let options = Options {
+        kernel: kernel.clone(),
         folder: Some("test".to_owned()),
         ..Options::default()
     };

@@ -72,6 +72,11 @@ impl Tally {
         self.failed += 1;
     }
 
+    /// A test was left out.
+    pub(super) fn skipped(&mut self) {
+        self.skipped += 1;
+    }
+
     /// Whether there was no test at all.
     pub(super) fn is_empty(&self) -> bool {
         self.passed + self.failed() + self.skipped == 0
