@@ -91,6 +91,14 @@ impl Board {
         Some(Self::read(name, source))
     }
 
+    /// The board called `name`; lists the boards if there is none.
+    pub(super) fn named(name: &str) -> Result<Self, String> {
+        Self::find(name).unwrap_or_else(|| {
+            let there = Self::NAMES.join(", ");
+            Err(format!("there is no board {name}; expected one of {there}"))
+        })
+    }
+
     fn read(name: &'static str, source: &str) -> Result<Self, String> {
         let file = |error| format!("dts/{name}.dts: {error}");
         let tree = dts::parse(source).map_err(file)?;
@@ -187,6 +195,8 @@ mod tests {
             Board::find(name).unwrap().unwrap();
         }
         assert!(Board::find("qemu_virt_riscv64").is_none());
+        let error = Board::named("qemu_virt_riscv64").unwrap_err();
+        assert!(error.contains("qemu_virt_aarch64"), "{error}");
     }
 
     #[test]

@@ -44,18 +44,8 @@ impl System {
     /// # Errors
     /// As [`Self::load`]; lists the boards if there is none of this name.
     pub fn load_on(path: &Path, chosen: Option<&str>) -> Result<Self> {
-        let chosen = match chosen {
-            Some(name) => match Board::find(name) {
-                Some(board) => Some(board.map_err(Error::message)?),
-                None => {
-                    return Err(Error::message(format!(
-                        "there is no board {name}; expected one of {}",
-                        Board::NAMES.join(", ")
-                    )));
-                }
-            },
-            None => None,
-        };
+        let chosen = chosen.map(Board::named).transpose();
+        let chosen = chosen.map_err(Error::message)?;
         let text =
             std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
         let reader = Reader::new(path, &text);
