@@ -435,3 +435,50 @@ fn requests_done_before_the_interrupt_was_asked_for_are_not_forgotten() {
     bench.server.work();
     assert_eq!(bench.answers().len(), 4);
 }
+
+#[test]
+fn a_fast_disk_is_waited_for_when_requests_are_alone() {
+    let mut bench = bench();
+    bench.disk.0.borrow_mut().prompt = Some(Vec::new());
+    let event = |bench: &Bench| {
+        *bench
+            .disk
+            .0
+            .borrow()
+            .prompt
+            .as_ref()
+            .unwrap()
+            .last()
+            .unwrap()
+    };
+    let mut muted = 0;
+    for id in 0..60 {
+        bench.ask(block::READ, id, 0, &[read(0, 512)]);
+        bench.server.work();
+        assert_eq!(bench.answers(), [(id, status::OK, 512)]);
+        // Was the disk to interrupt? Not if the event was behind its index already.
+        muted += u32::from(event(&bench) == id.wrapping_sub(1));
+    }
+    assert!((40..60).contains(&muted), "{muted}");
+    // Asked for two things at once, it is to interrupt.
+    for id in [60, 61] {
+        bench.ask(block::READ, id, 0, &[read(0, 512)]);
+    }
+    bench.server.work();
+    assert_eq!(bench.answers().len(), 2);
+    assert_eq!(event(&bench), 60);
+}
+
+#[test]
+fn a_slow_disk_is_not_waited_for_long_and_loses_nothing() {
+    let mut bench = bench();
+    for id in 0..100 {
+        bench.ask(block::READ, id, 0, &[read(0, 512)]);
+        bench.server.work();
+        assert_eq!(bench.answers(), []);
+        assert_eq!(bench.disk.0.borrow().used_event(0), id, "it will interrupt");
+        bench.serve(Status::Ok as u8, &[]);
+        bench.interrupt();
+        assert_eq!(bench.answers(), [(id, status::OK, 512)]);
+    }
+}

@@ -39,6 +39,8 @@ pub(crate) struct Device {
     pub(crate) notified: Vec<u16>,
     pub(crate) interrupt: u32,
     pub(crate) resets: u32,
+    /// It does each request of a disk while it is told about it, and writes down which interrupt it was asked for then.
+    pub(crate) prompt: Option<Vec<u16>>,
     status: DeviceStatus,
     queues: [Queue; 2],
 }
@@ -148,6 +150,7 @@ impl Fake {
             notified: Vec::new(),
             interrupt: 0,
             resets: 0,
+            prompt: None,
             status: DeviceStatus::empty(),
             queues: [Queue::default(); 2],
         })))
@@ -168,7 +171,19 @@ impl Transport for Fake {
         1024
     }
     fn notify(&mut self, queue: u16) {
-        self.0.borrow_mut().notified.push(queue);
+        let mut device = self.0.borrow_mut();
+        device.notified.push(queue);
+        while device.prompt.is_some() {
+            let event = device.used_event(0);
+            let Some(taken) = device.take(0) else {
+                return;
+            };
+            if let Some((status, _)) = taken.writable.last() {
+                write_at(*status, &[0]);
+            }
+            device.done(0, taken.head, 1);
+            device.prompt.get_or_insert_default().push(event);
+        }
     }
     fn get_status(&self) -> DeviceStatus {
         self.0.borrow().status
