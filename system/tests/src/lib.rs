@@ -17,9 +17,10 @@ mod system;
 mod tool;
 
 pub use machine::Machine;
-pub use servers::{EchoServer, Iperf, fio_kib_per_second};
+pub use servers::EchoServer;
 pub use system::System;
 pub use tool::Tool;
+pub use xtask::bench::iperf::{self, Iperf};
 
 use sha2::{Digest as _, Sha256};
 

@@ -6,7 +6,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 use xtask::qemu::{self, Console};
 
@@ -190,11 +189,6 @@ impl Machine {
         self.console.machine().log()
     }
 
-    /// Seconds from QEMU's start to the first guest's shell.
-    pub fn boot_seconds(&self) -> f64 {
-        self.boot.as_secs_f64()
-    }
-
     /// Where the spare room on the first guest's disk begins, in bytes.
     pub fn spare_offset(&self) -> u64 {
         self.offset
@@ -203,22 +197,6 @@ impl Machine {
     /// The SHA-256 of a part of the first guest's disk, as the host's file has it.
     pub fn host_sha256(&self, offset: u64, length: u64) -> String {
         Image(self.disks.first().expect("the guest has a disk").clone()).sha256(offset, length)
-    }
-
-    /// How much of a host core QEMU uses over `seconds`, in per cent, once the guest has settled.
-    pub fn idle_cpu_percent(&mut self, seconds: u64) -> f64 {
-        let leave = self.console.leave();
-        self.check(leave, "leave the shell alone");
-        // Housekeeping after a boot ends by itself; what is measured is what never does.
-        thread::sleep(Duration::from_secs(3));
-        let machine = self.console.machine();
-        let (start, before) = (Instant::now(), machine.cpu_time().expect("QEMU runs"));
-        thread::sleep(Duration::from_secs(seconds));
-        let used = machine
-            .cpu_time()
-            .expect("QEMU runs")
-            .saturating_sub(before);
-        100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64()
     }
 
     /// How many flushes the hardware's disk has seen.

@@ -2,116 +2,67 @@
 //!
 //! The machines that run this are shared and noisy, so every figure is a ratio of two that were taken one after the other.
 
-use sel4cp_tests::{Iperf, MIB, Machine, System};
-use xtask::assemble::Kernel;
+use sel4cp_tests::Iperf;
+use xtask::assemble::{self, Kernel, Options};
+use xtask::bench::Plan;
+use xtask::bench::row::Row;
+use xtask::bench::table::{Comparison, Summary};
+use xtask::repo::Repo;
 
-/// One fio row: its name, and fio's arguments.
-const FIO: [(&str, &str); 4] = [
-    ("randread-4k-qd1", "--rw=randread --bs=4k --iodepth=1"),
-    ("randread-4k-qd32", "--rw=randread --bs=4k --iodepth=32"),
-    ("read-128k-qd32", "--rw=read --bs=128k --iodepth=32"),
-    ("write-128k-qd32", "--rw=write --bs=128k --iodepth=32"),
+/// The rows, and the ratio below which something has been broken: what the slowest row reaches on a noisy day.
+const FLOORS: [(&str, f64); 8] = [
+    // At most twice bare QEMU's time.
+    ("boot", 0.5),
+    ("idle-cpu", 0.0),
+    ("randread-4k-qd1", 0.2),
+    ("randread-4k-qd32", 0.25),
+    ("read-128k-qd32", 0.25),
+    ("write-128k-qd32", 0.25),
+    ("tcp-tx", 0.25),
+    ("tcp-rx", 0.25),
 ];
+/// Per cent of a host core that an idle guest may keep busy.
+const IDLE: f64 = 10.0;
 
-/// The ratio that every row is meant to reach: what is below is marked in the table.
-const WANTED: f64 = 0.25;
-/// The ratio below which something has been broken: what the slowest row reaches on a noisy day.
-const FLOOR: f64 = 0.2;
-
-/// What is measured of one machine, by row.
-fn rows(machine: &mut Machine, server: &Iperf) -> Vec<(&'static str, f64)> {
-    let at = machine.spare_offset();
-    let mut rows = Vec::new();
-    for (name, arguments) in FIO {
-        let report = machine.run_within(
-            &format!(
-                "fio --name=row --filename=/dev/vda --allow_mounted_write=1 --offset={at} --size=64m --ioengine=libaio --direct=1 \
-                 --time_based --runtime=6 --ramp_time=1 {arguments} --output-format=terse --terse-version=3"
-            ),
-            180,
-        );
-        rows.push((name, sel4cp_tests::fio_kib_per_second(&report)));
-    }
-    for (name, way) in [("tcp-tx", ""), ("tcp-rx", "-R")] {
-        let report = machine.run_within(&server.client(&format!("-t 6 -O 1 {way} -J")), 180);
-        rows.push((name, Iperf::bits_per_second(&report)));
-    }
-    rows
-}
-
-/// Boots and measures one machine.
-fn round(system: System, server: &Iperf) -> Vec<(&'static str, f64)> {
-    let mut machine = system.spare_disk(96 * MIB).boot();
-    let mut all = vec![
-        ("boot", machine.boot_seconds()),
-        ("idle-cpu", machine.idle_cpu_percent(10)),
-    ];
-    all.extend(rows(&mut machine, server));
-    machine.power_off();
-    all
-}
-
-/// The middle value of one row over all rounds.
-fn median(rounds: &[Vec<(&'static str, f64)>], row: usize) -> f64 {
-    let mut values: Vec<f64> = rounds
+/// What falls short.
+fn shortfalls(summaries: &[Summary]) -> Vec<String> {
+    let fine = |summary: &Summary, floor: f64| {
+        summary.ratio >= floor && (summary.row.name != "idle-cpu" || summary.ours < IDLE)
+    };
+    summaries
         .iter()
-        .filter_map(|round| round.get(row).map(|(_, value)| *value))
-        .collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// What falls short, with a table of everything on the way.
-fn shortfalls(
-    limit: &[Vec<(&'static str, f64)>],
-    ours: &[Vec<(&'static str, f64)>],
-) -> Vec<String> {
-    println!(
-        "medians of {} alternating rounds, {}",
-        ours.len(),
-        Kernel::from_environment()
-    );
-    println!(
-        "{:<18} {:>12} {:>12} {:>6}",
-        "row", "bare QEMU", "ours", "ratio"
-    );
-    let mut short = Vec::new();
-    for (row, (name, _)) in ours.first().into_iter().flatten().enumerate() {
-        let (bare, value) = (median(limit, row), median(ours, row));
-        let ratio = value / bare;
-        let below = !matches!(*name, "boot" | "idle-cpu") && ratio < WANTED;
-        let mark = if below { "  below what is wanted" } else { "" };
-        println!("{name:<18} {bare:>12.2} {value:>12.2} {ratio:>6.2}{mark}");
-        match *name {
-            // Seconds to the shell.
-            "boot" if ratio <= 2.0 => {}
-            "boot" => short.push(format!(
-                "boot: {ratio:.2} times bare QEMU's, expected at most 2"
-            )),
-            // Per cent of a host core.
-            "idle-cpu" if value < 10.0 => {}
-            "idle-cpu" => short.push(format!(
-                "idle: {value:.1} % of a host core, expected less than 10"
-            )),
-            _ if ratio >= FLOOR => {}
-            _ => short.push(format!(
-                "{name}: {ratio:.2} of bare QEMU, expected at least {FLOOR}"
-            )),
-        }
-    }
-    short
+        .zip(FLOORS)
+        .filter(|(summary, (_, floor))| !fine(summary, *floor))
+        .map(|(summary, (name, floor))| {
+            format!(
+                "{name}: {:.2} {}, {:.2} of bare QEMU; expected {floor} of it at least",
+                summary.ours, summary.row.unit, summary.ratio
+            )
+        })
+        .collect()
 }
 
 /// One round is enough where the answer is clear; on a noisy machine the medians of three decide.
 #[test]
 fn boots_in_twice_bare_qemus_time_and_keeps_its_share_of_speed() {
-    let server = Iperf::start();
-    let (mut limit, mut ours) = (Vec::new(), Vec::new());
+    let kernel = Kernel::from_environment();
+    let rows = FLOORS.map(|(name, _)| Row::named(name).unwrap());
+    let (repo, server) = (Repo::find().unwrap(), Iperf::start().unwrap());
+    let plan = Plan {
+        system: assemble::find(&repo, None).unwrap(),
+        options: Options {
+            kernel: kernel.clone(),
+            ..Options::default()
+        },
+        rows: rows.to_vec(),
+        seconds: 6,
+    };
+    let mut comparison = Comparison::new(kernel.to_string(), &plan.rows);
     let mut short = Vec::new();
     for _ in 0..3 {
-        limit.push(round(System::new("linux").bare(), &server));
-        ours.push(round(System::new("linux"), &server));
-        short = shortfalls(&limit, &ours);
+        plan.round(&repo, &server, &mut comparison).unwrap();
+        println!("{}", comparison.text());
+        short = shortfalls(&comparison.summaries());
         if short.is_empty() {
             return;
         }

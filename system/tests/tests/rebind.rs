@@ -11,7 +11,7 @@ fn rebind(driver: &str, class: &str) -> String {
 
 #[test]
 fn virtio_net_idle_and_busy() {
-    let server = Iperf::start();
+    let server = Iperf::start().unwrap();
     let mut linux = System::new("linux").boot();
     let again = format!(
         "{}; sleep 0.2; ip addr replace 10.0.2.15/24 dev eth0; ip link set eth0 up; ip route replace default via 10.0.2.2",

@@ -1,10 +1,10 @@
 //! Disk, network and console at once, for a minute.
 
-use sel4cp_tests::{Iperf, MIB, System};
+use sel4cp_tests::{Iperf, MIB, System, iperf};
 
 #[test]
 fn a_minute_of_everything() {
-    let server = Iperf::start();
+    let server = Iperf::start().unwrap();
     let mut linux = System::new("linux").spare_disk(96 * MIB).boot();
     let at = linux.spare_offset();
     linux.run(&format!(
@@ -34,7 +34,7 @@ fn a_minute_of_everything() {
         "{}",
         linux.try_run("tail -50 /tmp/fio.log /tmp/iperf.log", 60).0
     );
-    assert!(Iperf::bits_per_second(&linux.run("cat /tmp/iperf.log")) > 1e5);
+    assert!(iperf::received(&linux.run("cat /tmp/iperf.log")).unwrap() > 1e5);
     linux.run("ping -q -c 10 -i 0.05 10.0.2.2");
     linux.power_off();
 }

@@ -39,17 +39,27 @@ impl Kernel {
 
     /// The variables and values from which [`Self::from_environment`] makes this kernel.
     pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
-        let [kernel, configuration] = Self::VARIABLES;
+        let [kernel, config] = Self::VARIABLES;
+        let mut all = vec![(kernel, self.name().into()), (config, self.config().into())];
+        if let Self::Sel4 { sdk, .. } = self {
+            all.push((sdk::VARIABLE, sdk.into()));
+        }
+        all
+    }
+
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::Bundled(config) => vec![
-                (kernel, "bundled".into()),
-                (configuration, config.name().into()),
-            ],
-            Self::Sel4 { sdk, config } => vec![
-                (kernel, "sel4".into()),
-                (configuration, config.into()),
-                (sdk::VARIABLE, sdk.into()),
-            ],
+            Self::Bundled(_) => "bundled",
+            Self::Sel4 { .. } => "sel4",
+        }
+    }
+
+    /// The name of its configuration.
+    pub fn config(&self) -> &str {
+        match self {
+            Self::Bundled(configuration) => configuration.name(),
+            Self::Sel4 { config, .. } => config,
         }
     }
 

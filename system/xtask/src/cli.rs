@@ -4,13 +4,13 @@ use crate::assemble::Kernel;
 use crate::pack::Configuration;
 use crate::repo::Repo;
 use crate::sdk;
-use crate::verb::{build, check, clean, doctor, run, test};
+use crate::verb::{bench, build, check, clean, doctor, run, test};
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Builds, runs, tests and checks systems with virtual machines on the seL4 Microkit.
+/// Builds, runs, tests, measures and checks systems with virtual machines on the seL4 Microkit.
 ///
 /// Everything that it makes is in the checkout: `target/` is cargo's, `build/SYSTEM/` has what belongs to a system,
 /// `build/cache/` what was downloaded. Both folders are ignored by git, and either may be deleted; a guest's disk
@@ -28,6 +28,7 @@ enum Verb {
     Run(run::Arguments),
     Build(build::Arguments),
     Test(test::Arguments),
+    Bench(bench::Arguments),
     Check(check::Arguments),
     Doctor(doctor::Arguments),
     Clean(clean::Arguments),
@@ -96,6 +97,7 @@ impl Cli {
             Verb::Run(arguments) => run::run(&repo, arguments),
             Verb::Build(arguments) => build::run(&repo, arguments),
             Verb::Test(arguments) => test::run(&repo, &arguments),
+            Verb::Bench(arguments) => bench::run(&repo, &arguments),
             Verb::Check(arguments) => check::run(&repo, &arguments),
             Verb::Doctor(arguments) => doctor::run(&repo, &arguments),
             Verb::Clean(arguments) => clean::run(&repo, &arguments),

@@ -8,6 +8,7 @@
 
 pub mod apt;
 pub mod assemble;
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod guest;

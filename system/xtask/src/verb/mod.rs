@@ -1,5 +1,6 @@
 //! The tool's verbs, one file each.
 
+pub mod bench;
 pub mod build;
 pub mod check;
 pub mod clean;
