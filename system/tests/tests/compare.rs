@@ -9,17 +9,18 @@ use xtask::bench::row::Row;
 use xtask::bench::table::{Comparison, Summary};
 use xtask::repo::Repo;
 
-/// The rows, and the ratio below which something has been broken: what the slowest row reaches on a noisy day.
+/// The rows, and the ratio below which something has been broken. Each is meant to reach a quarter at least, and does on a
+/// machine that has nothing else to do; the rows that need both processors of a small one get much less on a busy day.
 const FLOORS: [(&str, f64); 8] = [
     // At most twice bare QEMU's time.
     ("boot", 0.5),
     ("idle-cpu", 0.0),
-    ("randread-4k-qd1", 0.2),
+    ("randread-4k-qd1", 0.12),
     ("randread-4k-qd32", 0.25),
     ("read-128k-qd32", 0.25),
     ("write-128k-qd32", 0.25),
-    ("tcp-tx", 0.25),
-    ("tcp-rx", 0.25),
+    ("tcp-tx", 0.15),
+    ("tcp-rx", 0.15),
 ];
 /// Per cent of a host core that an idle guest may keep busy.
 const IDLE: f64 = 10.0;
