@@ -228,10 +228,7 @@ mod tests {
     #[test]
     fn exceptions_are_named_by_their_class_however_the_kernel_reports_them() {
         assert_eq!(
-            shown(
-                Label::UserException,
-                &[0x20_0000, 0xff00, 0, 0x200_0000, 0]
-            ),
+            shown(Label::UserException, &[0x20_0000, 0xff00, 0, 0x200_0000, 0]),
             "user exception: undefined instruction, at pc 0x200000"
         );
         assert_eq!(

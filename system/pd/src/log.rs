@@ -221,7 +221,10 @@ mod tests {
         crate::log!("one");
         super::without_driver(format_args!("two"));
         crate::log!("three");
-        assert_eq!((read().as_str(), host::log().as_str()), ("host: one\n", "two\nhost: three\n"));
+        assert_eq!(
+            (read().as_str(), host::log().as_str()),
+            ("host: one\n", "two\nhost: three\n")
+        );
     }
 
     #[test]

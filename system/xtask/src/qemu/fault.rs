@@ -17,9 +17,11 @@ pub enum Fault {
 /// How a VMM says that it stopped its guest for good.
 const STOPPED: (&str, &str) = ("sel4cp-vmm: guest ", " stopped: ");
 
-/// How lines about a domain that is no more look: of the bundled kernel, and of the Microkit's monitor. A kernel
-/// prints where the console happens to be, also in the middle of a line.
+/// How lines about a domain that is no more look: of the supervisor, of the bundled kernel, and of the Microkit's
+/// monitor. A kernel prints where the console happens to be, also in the middle of a line; what the supervisor says about
+/// the serial driver is printed by the kernel.
 const DOMAIN: &[(&str, &str)] = &[
+    ("sel4cp-supervisor: PD \"", "\" faulted: "),
     ("kernel: PD \"", "\" faulted: "),
     ("kernel: panic", ""),
     ("MON|ERROR: ", ""),
@@ -83,6 +85,12 @@ mod tests {
         let report = "kernel: PD \"linux_net\" faulted: data abort at 0x0";
         assert_eq!(Fault::parse(line), Some(Fault::Domain(report.into())));
         assert!(Fault::parse("MON|ERROR: received message 0x5").is_some());
+        let report =
+            "sel4cp-supervisor: PD \"linux_net\" faulted: user exception: undefined instruction";
+        assert_eq!(
+            Fault::parse(&format!("{report}\r")),
+            Some(Fault::Domain(report.into()))
+        );
         assert_eq!(Fault::parse("kernel: PD \"linux_net\" is fine"), None);
     }
 }
