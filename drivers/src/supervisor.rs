@@ -152,7 +152,7 @@ mod tests {
 
     const SERIAL: Child = Child::new(0);
     const NET: Child = Child::new(1);
-    const STACK_BOTTOM: u64 = 0xff_fff9_e000;
+    const STACK_BOTTOM: u64 = 0xff_fffb_e000;
     const MEMORY_FAULT: u64 = 6;
 
     fn supervisor(log: Ring) -> Supervisor {

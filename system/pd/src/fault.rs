@@ -239,7 +239,21 @@ mod tests {
 
     #[test]
     fn the_other_faults_are_told_apart() {
-        let call = [0, 0, 0, 0, 0, 0, 0, 0, 0x20_0008, 0, 0, 0, -99_i64 as u64];
+        let call = [
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0x20_0008,
+            0,
+            0,
+            0,
+            (-99_i64).cast_unsigned(),
+        ];
         assert_eq!(
             shown(Label::UnknownSyscall, &call),
             "unknown system call -99, at pc 0x200008"
