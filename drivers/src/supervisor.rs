@@ -5,6 +5,9 @@
 //!
 //! A domain that faulted stays stopped, and the others go on. Nothing is started again: whoever shares memory with
 //! the stopped domain would have to agree to that.
+//!
+//! Two faults are told only where the kernel prints: the serial driver's, which is what prints everything else, and this
+//! domain's own, which goes to the monitor.
 #![forbid(unsafe_code)]
 
 use core::fmt;

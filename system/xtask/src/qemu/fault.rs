@@ -27,7 +27,22 @@ const DOMAIN: &[(&str, &str)] = &[
     ("MON|ERROR: ", ""),
 ];
 
+/// How the last line of a domain goes on after its name, when it panics or gives up: then it faults on purpose.
+const LAST_WORDS: [&str; 2] = [": panic", ": stopped: "];
+
 impl Fault {
+    /// The line, of the console before this fault, in which the domain itself says why it ended.
+    pub fn last_words<'a>(&self, console: &'a str) -> Option<&'a str> {
+        let Self::Domain(report) = self else {
+            return None;
+        };
+        let (name, _) = report.split_once("PD \"")?.1.split_once('"')?;
+        console.lines().rev().find(|line| {
+            let rest = line.strip_prefix(name).unwrap_or_default();
+            LAST_WORDS.iter().any(|words| rest.starts_with(words))
+        })
+    }
+
     /// Reads one line of the console.
     pub fn parse(line: &str) -> Option<Self> {
         let line = line.trim_end();
@@ -62,6 +77,14 @@ mod tests {
             cause: "write to 0xdead0000".into(),
         };
         assert_eq!(fault, expected);
+    }
+
+    #[test]
+    fn the_last_words_of_a_domain_are_found() {
+        let fault = Fault::parse("sel4cp-supervisor: PD \"a_net\" faulted: x").unwrap();
+        let console = "a_net: panic at y: why\n[   0.1] b\na_net_driver: stopped: z\n";
+        assert_eq!(fault.last_words(console), Some("a_net: panic at y: why"));
+        assert_eq!(fault.last_words("a_net: reset\n a_net: panic: no\n"), None);
     }
 
     #[test]
