@@ -5,5 +5,6 @@ pub mod block;
 pub mod net;
 pub mod power;
 pub mod serial;
+pub mod supervisor;
 pub mod timer;
 pub mod virtio;

@@ -4,6 +4,7 @@
 //! structure starts with a [`Header`], so that a program refuses the configuration of another one.
 
 use crate::label::Labels;
+use crate::slot::MAX_PDS;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -17,6 +18,8 @@ pub const MAX_SERIAL_CLIENTS: usize = 44;
 pub const MAX_GUESTS: usize = 8;
 /// Most clients of the timer driver: the VMMs, and the serial driver.
 pub const MAX_TIMER_CLIENTS: usize = MAX_GUESTS + 1;
+/// Most children of the supervisor: all PDs but itself.
+pub const MAX_CHILDREN: usize = MAX_PDS - 1;
 /// No channel: the peer does not exist in this system.
 pub const NO_CHANNEL: u32 = u32::MAX;
 
@@ -34,6 +37,7 @@ pub enum Program {
     VirtioNet = 7,
     Timer = 8,
     Power = 9,
+    Supervisor = 10,
 }
 
 /// A configuration structure: plain data that starts with a [`Header`] for its program.
@@ -254,6 +258,20 @@ plain! {
         /// Channels of the VMMs, bit n = channel n.
         pub guests: u64,
     }
+
+    /// The configuration of the supervisor.
+    pub struct SupervisorConfig {
+        /// Header.
+        pub header: Header,
+        /// Lowest address of each child's stack; the page below it is mapped nowhere.
+        pub stack_bottom: u64,
+        /// Number of used entries of `children`.
+        pub child_count: u32,
+        /// Child id of the serial driver: nobody else prints what the log rings hold.
+        pub serial: u32,
+        /// The children's names, by their ids.
+        pub children: [Name; MAX_CHILDREN],
+    }
 }
 
 impl Header {
@@ -359,6 +377,7 @@ config! {
     VirtioDriverConfig: [VirtioBlk, VirtioNet];
     TimerConfig: [Timer];
     PowerConfig: [Power];
+    SupervisorConfig: [Supervisor];
 }
 
 /// Why a configuration region was refused.

@@ -55,6 +55,15 @@ impl Child {
         resume(self.tcb())
     }
 
+    /// Reads the first general registers, at most 36 in the order of [`sel4cp_abi::vcpu::context_word`], and stops the
+    /// PD, in one call.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such child.
+    pub fn suspend_and_read_regs(self, words: &mut [u64]) -> Result<(), Error> {
+        read_registers(self.tcb(), true, words)
+    }
+
     fn tcb(self) -> u64 {
         slot::CHILD_TCB + u64::from(self.0)
     }
@@ -76,7 +85,7 @@ impl Vcpu {
     /// # Errors
     /// The kernel's, if there is no such vCPU.
     pub fn read_regs(self, words: &mut [u64]) -> Result<(), Error> {
-        self.read(false, words)
+        read_registers(self.tcb(), false, words)
     }
 
     /// Reads the first general registers and stops the vCPU, in one call: it is not waiting for the answer to its
@@ -85,17 +94,7 @@ impl Vcpu {
     /// # Errors
     /// The kernel's, if there is no such vCPU.
     pub fn suspend_and_read_regs(self, words: &mut [u64]) -> Result<(), Error> {
-        self.read(true, words)
-    }
-
-    fn read(self, suspend: bool, words: &mut [u64]) -> Result<(), Error> {
-        let count = words.len().min(CONTEXT_WORDS);
-        let label = with(|state| state.labels.get().tcb_read_registers);
-        invoke(self.tcb(), label, &[suspend.into(), count as u64])?;
-        for (index, word) in words.iter_mut().take(count).enumerate() {
-            *word = get_mr(index);
-        }
-        Ok(())
+        read_registers(self.tcb(), true, words)
     }
 
     /// Writes the first general registers, at most 36 in the order of [`sel4cp_abi::vcpu::context_word`], and
@@ -179,6 +178,16 @@ impl Vcpu {
     fn object(self) -> u64 {
         slot::VCPU + u64::from(self.0)
     }
+}
+
+fn read_registers(tcb: u64, suspend: bool, words: &mut [u64]) -> Result<(), Error> {
+    let count = words.len().min(CONTEXT_WORDS);
+    let label = with(|state| state.labels.get().tcb_read_registers);
+    invoke(tcb, label, &[suspend.into(), count as u64])?;
+    for (index, word) in words.iter_mut().take(count).enumerate() {
+        *word = get_mr(index);
+    }
+    Ok(())
 }
 
 fn write_registers(tcb: u64, resume: bool, words: &[u64]) -> Result<(), Error> {
@@ -272,6 +281,19 @@ mod tests {
                 Call::SuspendChild(child),
                 Call::ResumeChild(child)
             ]
+        );
+    }
+
+    #[test]
+    fn a_child_whose_registers_are_read_is_stopped() {
+        let child = Child::new(3);
+        host::set_child_context(child, CONTEXT_PC, 0x20_0004);
+        let mut words = [0; 3];
+        child.suspend_and_read_regs(&mut words).unwrap();
+        assert_eq!(words, [0x20_0004, 0, 0]);
+        assert_eq!(
+            host::calls(),
+            [Call::SuspendChild(child), Call::ReadChild(child, 3)]
         );
     }
 }

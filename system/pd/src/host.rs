@@ -64,6 +64,8 @@ pub enum Call {
     ResumeChild(Child),
     /// A child PD was suspended.
     SuspendChild(Child),
+    /// General registers of a child PD were read, this many.
+    ReadChild(Child, usize),
     /// Cache maintenance: first address, one past the last.
     Cache(u64, u64),
     /// A secure monitor call.
@@ -81,6 +83,7 @@ struct Host {
     messages: VecDeque<(u64, MessageInfo, Vec<u64>)>,
     registers: [u64; MAX_LENGTH],
     contexts: HashMap<Vcpu, [u64; CONTEXT_WORDS]>,
+    children: HashMap<Child, [u64; CONTEXT_WORDS]>,
     system: HashMap<(Vcpu, u64), u64>,
     config: Option<&'static [u8]>,
     /// Address and size of each region that tests have made.
@@ -97,6 +100,7 @@ impl Host {
             messages: VecDeque::new(),
             registers: [0; MAX_LENGTH],
             contexts: HashMap::new(),
+            children: HashMap::new(),
             system: HashMap::new(),
             config: None,
             regions: Vec::new(),
@@ -137,6 +141,16 @@ impl Host {
             }
             slot::CHILD_TCB if label == labels.tcb_resume => Call::ResumeChild(Child::new(id)),
             slot::CHILD_TCB if label == labels.tcb_suspend => Call::SuspendChild(Child::new(id)),
+            slot::CHILD_TCB if label == labels.tcb_read_registers => {
+                let child = Child::new(id);
+                let context = self.children.get(&child).copied();
+                let count = usize::try_from(self.word(1)).unwrap_or(0);
+                if self.word(0) & 1 != 0 {
+                    self.calls.push(Call::SuspendChild(child));
+                }
+                let words = context.unwrap_or([0; CONTEXT_WORDS]).to_vec();
+                return (Call::ReadChild(child, count), words);
+            }
             slot::VCPU_TCB if label == labels.tcb_resume => Call::Resume(vcpu),
             slot::VCPU_TCB if label == labels.tcb_suspend => Call::Suspend(vcpu),
             slot::VCPU_TCB if label == labels.tcb_read_registers => {
@@ -275,6 +289,16 @@ pub fn context_of(vcpu: Vcpu) -> [u64; CONTEXT_WORDS] {
 pub fn set_context(vcpu: Vcpu, word: usize, value: u64) {
     host(|host| {
         if let Some(register) = context(host, vcpu).get_mut(word) {
+            *register = value;
+        }
+    });
+}
+
+/// Sets a general register of a child PD, by its word in the context.
+pub fn set_child_context(child: Child, word: usize, value: u64) {
+    host(|host| {
+        let context = host.children.entry(child).or_insert([0; CONTEXT_WORDS]);
+        if let Some(register) = context.get_mut(word) {
             *register = value;
         }
     });

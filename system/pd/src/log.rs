@@ -102,7 +102,7 @@ pub fn line(arguments: fmt::Arguments<'_>) {
     plain(format_args!("{}: {arguments}", sys::name()));
 }
 
-/// Writes one line as it is, for those that say themselves who speaks.
+/// Writes one line, or a few that belong together, as they are: for those that say themselves who speaks.
 pub fn plain(arguments: fmt::Arguments<'_>) {
     with(|state| {
         if let Ok(mut log) = state.log.try_borrow_mut() {
@@ -111,8 +111,9 @@ pub fn plain(arguments: fmt::Arguments<'_>) {
     });
 }
 
-/// Writes the PD's last line: by the kernel if it prints, because the serial driver may be what is broken.
-pub(crate) fn last_line(arguments: fmt::Arguments<'_>) {
+/// Writes like [`plain`], but by the kernel if it prints; all later lines too. For when the serial driver is, or may
+/// be, what is broken.
+pub fn without_driver(arguments: fmt::Arguments<'_>) {
     with(|state| {
         let Ok(mut log) = state.log.try_borrow_mut() else {
             return;
@@ -120,8 +121,13 @@ pub(crate) fn last_line(arguments: fmt::Arguments<'_>) {
         if log.kernel_prints {
             log.ring = None;
         }
-        log.line(format_args!("{}: {arguments}", sys::name()));
+        log.line(arguments);
     });
+}
+
+/// Writes the PD's last line.
+pub(crate) fn last_line(arguments: fmt::Arguments<'_>) {
+    without_driver(format_args!("{}: {arguments}", sys::name()));
 }
 
 /// Writes a line to the log, with the PD's name in front: `log!("{count} requests")`.
@@ -166,7 +172,11 @@ mod tests {
     }
 
     fn configure(log: Ring) {
-        let header = Header::new::<PowerConfig>(Program::Power, 0, Labels::RELEASE, log);
+        configure_for(log, 0);
+    }
+
+    fn configure_for(log: Ring, flags: u32) {
+        let header = Header::new::<PowerConfig>(Program::Power, flags, Labels::RELEASE, log);
         host::set_config(&PowerConfig {
             header,
             serial: Ring::NONE,
@@ -201,6 +211,29 @@ mod tests {
         assert_eq!(read(), "host: 3 requests\n");
         assert_eq!(host::calls(), [Call::Notify(Channel::new(9))]);
         assert_eq!(host::log(), "");
+    }
+
+    #[test]
+    fn the_kernel_prints_what_is_not_for_the_driver_if_it_can() {
+        let ring = ring(9);
+        let mut read = driver(ring);
+        configure_for(ring, Header::DEBUG_PUT_CHAR);
+        crate::log!("one");
+        super::without_driver(format_args!("two"));
+        crate::log!("three");
+        assert_eq!(
+            (read().as_str(), host::log().as_str()),
+            ("host: one\n", "two\nhost: three\n")
+        );
+    }
+
+    #[test]
+    fn the_driver_prints_where_the_kernel_cannot() {
+        let ring = ring(9);
+        let mut read = driver(ring);
+        configure(ring);
+        super::without_driver(format_args!("one"));
+        assert_eq!((read().as_str(), host::log().as_str()), ("one\n", ""));
     }
 
     #[test]

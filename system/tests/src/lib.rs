@@ -1,6 +1,6 @@
 //! Whole systems in QEMU, for tests that read like prose.
 //!
-//! [`System`] says what to boot, [`Machine`] is one that runs, [`Iperf`] and [`EchoServer`] are what a guest talks to,
+//! [`System`] says what to boot ([`Mistake`]: with a program that breaks), [`Machine`] is one that runs, [`Iperf`] and [`EchoServer`] are what a guest talks to,
 //! [`Tool`] is `cargo xtask` as its users call it. Everything waits for what must come, with a limit far
 //! above the usual time, and a machine that fails shows the end of its console.
 
@@ -11,11 +11,13 @@
     reason = "a test states what must hold, and this crate is nothing but tests"
 )]
 
+mod broken;
 mod machine;
 mod servers;
 mod system;
 mod tool;
 
+pub use broken::Mistake;
 pub use machine::Machine;
 pub use servers::EchoServer;
 pub use system::System;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use xtask::qemu::{self, Console};
 
 /// What anything may take unless the test says otherwise; the usual is a second or two.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// A machine with one or more guests, each at its shell.
 pub struct Machine {

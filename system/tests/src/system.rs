@@ -1,13 +1,15 @@
 //! What to boot.
 
-use crate::machine::Machine;
+use crate::broken::Mistake;
+use crate::machine::{LIMIT, Machine};
 use crate::tool::checkout;
 use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use xtask::assemble::{self, Built, Kernel, Options};
 use xtask::guest::disk::Disk;
-use xtask::qemu::Serial;
+use xtask::qemu::{self, Serial};
 use xtask::repo::Repo;
 
 /// A system to boot: which file, and what is different this time.
@@ -17,6 +19,7 @@ pub struct System {
     spare: u64,
     bytes: Vec<u8>,
     bare: bool,
+    broken: Vec<(String, Mistake)>,
 }
 
 impl System {
@@ -28,6 +31,7 @@ impl System {
             spare: 0,
             bytes: Vec::new(),
             bare: false,
+            broken: Vec::new(),
         }
     }
 
@@ -53,6 +57,33 @@ impl System {
     pub fn bare(mut self) -> Self {
         self.bare = true;
         self
+    }
+
+    /// Makes the program called `program` start with a mistake.
+    pub fn broken(mut self, program: &str, mistake: Mistake) -> Self {
+        self.broken.push((program.to_owned(), mistake));
+        self
+    }
+
+    /// Builds everything, boots, and waits until the supervisor has told that a PD has faulted: the report with which
+    /// `cargo xtask run` would end.
+    pub fn fault(self) -> String {
+        let repo = Repo::find().expect("the test runs in the checkout");
+        let built = self.build(&repo);
+        let command = built.qemu(Serial::Program);
+        let command = command.expect("`cargo xtask test` has installed QEMU");
+        let machine = qemu::Machine::start(&command, &built.guests(), None);
+        let mut machine = machine.expect("QEMU starts");
+        machine.tolerate_faults();
+        let told = machine.wait_for(Instant::now() + LIMIT, "a report", |log| {
+            let text = log.text();
+            let (_, report) = text.split_once("sel4cp-supervisor: PD ")?;
+            report.contains("the others go on\n").then_some(())
+        });
+        if let Err(failure) = told {
+            panic!("{failure}");
+        }
+        machine.fault().expect("the tool knows a report")
     }
 
     /// Builds everything with fresh disks, boots, and waits for the shell of each guest.
@@ -95,7 +126,13 @@ impl System {
             folder: Some(format!("test-{}", self.name)),
             ..Options::default()
         };
-        assemble::build(repo, &path, &options).expect("the system builds")
+        let built = assemble::build_changed(repo, &path, &options, |programs| {
+            for (program, mistake) in &self.broken {
+                mistake.put_into(&programs.join(program));
+            }
+            Ok(())
+        });
+        built.expect("the system builds")
     }
 
     fn extend(&self, disk: &Path) {

@@ -9,7 +9,7 @@ use crate::qemu::{self, Serial};
 use crate::repo::{Lock, Repo, make_folder};
 use crate::sdk::{self, Sdk};
 use crate::system::{self, Generated, Guest, GuestFiles, KernelKind, Source, System, Target};
-use crate::toolchain::{Programs, Toolchain};
+use crate::toolchain::Toolchain;
 use anyhow::{Context as _, Result, bail};
 use sel4cp_abi::label::Labels;
 use std::fmt;
@@ -207,6 +207,20 @@ pub fn find(repo: &Repo, name: Option<&Path>) -> Result<PathBuf> {
 /// # Errors
 /// Whatever is wrong with the description, the machine, or the code.
 pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
+    build_changed(repo, path, options, |_| Ok(()))
+}
+
+/// Like [`build`], but before the image is made, `change` gets the folder with the copies of the programs: for tests of
+/// what a system does with broken ones.
+///
+/// # Errors
+/// As [`build`], and those of `change`.
+pub fn build_changed(
+    repo: &Repo,
+    path: &Path,
+    options: &Options,
+    change: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Built> {
     // Mistakes in the description and a kernel that cannot be had are told before anything takes time.
     let system = System::load_on(path, options.board.as_deref())?;
     let kernel = options.kernel.find(&system)?;
@@ -214,7 +228,10 @@ pub fn build(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
     let _lock = Lock::wait(&folder)?;
     let programs = Toolchain::ensure()?.build(repo)?;
     let built = complete(repo, system, folder, options, &kernel)?;
-    pack(&built, &programs, &kernel)?;
+    let folder = make_folder(built.folder.join("programs"))?;
+    programs.copy_to(&folder)?;
+    change(&folder)?;
+    pack(&built, &programs.kernel, folder, &kernel)?;
     Ok(built)
 }
 
@@ -259,19 +276,18 @@ fn complete(
     })
 }
 
-/// Makes the image: with the packer, or with the SDK's own tool.
-fn pack(built: &Built, programs: &Programs, kernel: &Found) -> Result<()> {
+/// Makes the image of the programs in a folder: with the packer and the bundled kernel's ELF file, or with the SDK's own
+/// tool.
+fn pack(built: &Built, bundled: &Path, programs: PathBuf, kernel: &Found) -> Result<()> {
     let _step = Step::new("packing the image");
-    let folder = make_folder(built.folder.join("programs"))?;
-    programs.copy_to(&folder)?;
     let mut search = built.generated.search_paths.clone();
-    search.push(folder);
+    search.push(programs);
     let sdf = &built.generated.sdf;
     match kernel {
         Found::Bundled(configuration) => pack::pack(
             sdf,
             &search,
-            &programs.kernel,
+            bundled,
             *configuration,
             &built.image,
             &built.report,

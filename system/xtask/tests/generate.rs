@@ -11,10 +11,11 @@ mod support;
 
 use roxmltree::Document;
 use sel4cp_abi::config::{
-    BackendConfig, Config, NO_CHANNEL, PowerConfig, SerialConfig, TimerConfig, VirtioDriverConfig,
-    VmmConfig, parse,
+    BackendConfig, Config, NO_CHANNEL, PowerConfig, SerialConfig, SupervisorConfig, TimerConfig,
+    VirtioDriverConfig, VmmConfig, parse,
 };
 use sel4cp_abi::label::Labels;
+use sel4cp_abi::slot::STACK_TOP;
 use std::path::{Path, PathBuf};
 use support::sdf::Sdf;
 use support::{Elf, image};
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 use xtask::pack::{Configuration, pack};
 use xtask::system::{Generated, GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "vmm",
     "console",
     "net",
@@ -32,6 +33,7 @@ const PROGRAMS: [&str; 9] = [
     "virtio_net",
     "timer",
     "power",
+    "supervisor",
 ];
 
 struct Made {
@@ -128,7 +130,7 @@ fn the_configurations_agree_with_the_system_file() {
         let text = made.sdf();
         let document = Document::parse(&text).unwrap();
         let sdf = Sdf::new(&document);
-        assert_eq!(sdf.domains.len(), 3 + 6 * guests.len());
+        assert_eq!(sdf.domains.len(), 4 + 6 * guests.len());
         let mut ram = 0x4000_0000;
         for name in guests {
             let pd = |role: &str| {
@@ -266,7 +268,7 @@ fn the_shared_drivers_know_their_clients() {
         ]
     );
     let logs = found.iter().filter(|client| client.1 == 2);
-    assert_eq!(logs.clone().count(), 14);
+    assert_eq!(logs.clone().count(), 15);
     assert!(logs.clone().all(|client| client.0 == client.3), "{found:?}");
     let timer: TimerConfig = made.config("timer");
     let clients = timer
@@ -278,6 +280,36 @@ fn the_shared_drivers_know_their_clients() {
     let power: PowerConfig = made.config("power");
     assert_eq!(sdf.ring("power", &power.serial).0, "serial");
     assert_eq!(power.guests.count_ones(), 2);
+}
+
+#[test]
+fn every_other_domain_is_a_child_of_the_supervisor_which_knows_its_name() {
+    let made = make(&project("two.toml"));
+    let text = made.sdf();
+    let document = Document::parse(&text).unwrap();
+    let sdf = Sdf::new(&document);
+    let config: SupervisorConfig = made.config("supervisor");
+    sdf.header("supervisor", &config.header);
+    let count = usize::try_from(config.child_count).unwrap();
+    assert_eq!(count, sdf.domains.len() - 1);
+    let parent = sdf.domains["supervisor"];
+    assert_eq!(parent.attribute("priority"), Some("254"));
+    for (name, domain) in sdf
+        .domains
+        .iter()
+        .filter(|(name, _)| **name != "supervisor")
+    {
+        assert_eq!(domain.parent(), Some(parent), "{name}");
+        let id: usize = domain.attribute("id").unwrap().parse().unwrap();
+        assert_eq!(config.children[..count][id].as_str(), *name);
+        let priority: u8 = domain.attribute("priority").unwrap().parse().unwrap();
+        assert!(priority < 254, "{name}");
+        let stack = domain.attribute("stack_size").unwrap();
+        let stack = u64::from_str_radix(stack.trim_start_matches("0x"), 16).unwrap();
+        assert_eq!(config.stack_bottom, STACK_TOP - stack, "{name}");
+    }
+    let serial = usize::try_from(config.serial).unwrap();
+    assert_eq!(config.children[serial].as_str(), "serial");
 }
 
 #[test]
@@ -350,7 +382,7 @@ fn a_guest_without_devices_has_a_console() {
     let text = made.sdf();
     let document = Document::parse(&text).unwrap();
     let sdf = Sdf::new(&document);
-    assert_eq!(sdf.domains.len(), 5);
+    assert_eq!(sdf.domains.len(), 6);
     sdf.check("small_vmm", &vmm.uart, "rw", false);
     assert_eq!(sdf.ring("small_vmm", &vmm.uart_output).0, "serial");
     let console: BackendConfig = made.config("small_console");

@@ -15,7 +15,7 @@ use support::{Elf, image};
 use tempfile::TempDir;
 use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "vmm",
     "console",
     "net",
@@ -25,6 +25,7 @@ const PROGRAMS: [&str; 9] = [
     "virtio_net",
     "timer",
     "power",
+    "supervisor",
 ];
 
 #[test]

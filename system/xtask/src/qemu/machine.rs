@@ -81,11 +81,14 @@ impl Log {
         }
     }
 
-    /// The report that starts with the first fault.
+    /// The report that starts with the first fault, after what the domain itself had to say.
     fn report(&self) -> Option<String> {
-        let (_, at) = self.faults.first()?;
-        let tail = self.bytes.get(*at..).unwrap_or_default();
-        Some(String::from_utf8_lossy(tail).replace('\r', ""))
+        let (fault, at) = self.faults.first()?;
+        let (before, tail) = self.bytes.split_at_checked(*at)?;
+        let before = String::from_utf8_lossy(before);
+        let words = fault.last_words(&before);
+        let words = words.map(|line| format!("{line}\n")).unwrap_or_default();
+        Some(words + &String::from_utf8_lossy(tail).replace('\r', ""))
     }
 }
 
@@ -414,6 +417,19 @@ mod tests {
         machine
             .wait_for(soon(), "the end", |log| contains(log, "x0 1"))
             .unwrap();
+    }
+
+    #[test]
+    fn a_report_begins_with_the_last_words_of_the_domain() {
+        let script = "printf 'net: panic: why\\r\\n[    1.0] b\\r\\n'; \
+            echo 'sel4cp-supervisor: PD \"net\" faulted: udf'; read x";
+        let machine = shell(script);
+        let error = machine.wait_for(soon(), "a shell", |log| contains(log, "#"));
+        let Err(Failure::Stopped { report }) = error else {
+            panic!("{error:?}")
+        };
+        let expected = "net: panic: why\nsel4cp-supervisor: PD \"net\" faulted: udf\n";
+        assert_eq!(report, expected);
     }
 
     #[test]

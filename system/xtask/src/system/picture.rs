@@ -7,6 +7,7 @@ use super::plan::{
 };
 use super::text::size;
 use super::wire::Inputs;
+use sel4cp_abi::config::Program;
 use std::fmt::Write;
 
 /// The picture.
@@ -32,6 +33,9 @@ pub(super) fn picture(
             let kind = if interrupt.number < 32 { "PPI" } else { "SPI" };
             let number = interrupt.number - if interrupt.number < 32 { 16 } else { 32 };
             let _ = write!(text, ", {kind} {number}");
+        }
+        if pd.program == Program::Supervisor {
+            text.push_str(", parent of all others");
         }
         if let Some(machine) = &pd.machine {
             let _ = write!(

@@ -6,6 +6,7 @@
 use super::board::{Area, Interrupt};
 use sel4cp_abi::config::{self, Program};
 use sel4cp_abi::image::{LARGE_PAGE, PAGE};
+use sel4cp_abi::slot::MAX_PRIORITY;
 use std::path::PathBuf;
 
 /// Where the first small region is mapped in a PD; programs end far below.
@@ -178,6 +179,12 @@ impl Plan {
         self.pds.get(id.0)
     }
 
+    /// The supervisor's children, which are all other PDs; their ids count from 0.
+    pub(super) fn children(&self) -> impl Iterator<Item = &Pd> {
+        let is_child = |pd: &&Pd| pd.program != Program::Supervisor;
+        self.pds.iter().filter(is_child)
+    }
+
     /// Maps `region` into `pd` at an address that is chosen here, and says it as the PD's configuration does; `bus`
     /// is the memory's address on its other side.
     pub(super) fn map(
@@ -318,6 +325,8 @@ impl Plan {
 /// The facts about a program: its ELF file's name and its priority.
 pub(super) fn program(program: Program) -> (&'static str, u8) {
     match program {
+        // Before all others: what it reports comes before what follows from it.
+        Program::Supervisor => ("supervisor", MAX_PRIORITY),
         Program::Timer => ("timer", 250),
         Program::Serial => ("serial", 200),
         Program::Vmm => ("vmm", 100),

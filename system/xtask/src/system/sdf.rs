@@ -5,6 +5,9 @@ use sel4cp_abi::config::Program;
 use sel4cp_abi::image::{LARGE_PAGE, PAGE};
 use std::fmt::Write;
 
+/// Spaces of a level.
+const INDENT: usize = 4;
+
 /// The file's text.
 pub(super) fn sdf(plan: &Plan, origin: &str) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -43,7 +46,14 @@ pub(super) fn sdf(plan: &Plan, origin: &str) -> String {
         text.push_str(" />\n");
     }
     for pd in &plan.pds {
-        domain(&mut text, plan, pd);
+        if pd.program == Program::Supervisor {
+            open(&mut text, plan, pd, None);
+            for (id, child) in plan.children().enumerate() {
+                open(&mut text, plan, child, Some(id));
+                text.push_str("        </protection_domain>\n");
+            }
+            text.push_str("    </protection_domain>\n");
+        }
     }
     for channel in &plan.channels {
         text.push_str("    <channel>\n");
@@ -60,41 +70,46 @@ pub(super) fn sdf(plan: &Plan, origin: &str) -> String {
     text
 }
 
-fn domain(text: &mut String, plan: &Plan, pd: &Pd) {
+/// Writes a protection domain but for its end tag; with `id` it is the supervisor's child.
+fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
     let (elf, priority) = program(pd.program);
     let smc = if pd.program == Program::Power {
         " smc=\"true\""
     } else {
         ""
     };
+    let depth = if id.is_some() { 2 } else { 1 };
+    let indent = depth * INDENT;
+    let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
     let _ = writeln!(
         text,
-        "    <protection_domain name=\"{}\" priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}>",
-        pd.name
+        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}>",
+        "", pd.name
     );
-    let _ = writeln!(text, "        <program_image path=\"{elf}\" />");
-    maps(text, plan, &pd.maps, 2);
+    let inner = indent + INDENT;
+    let _ = writeln!(text, "{:inner$}<program_image path=\"{elf}\" />", "");
+    maps(text, plan, &pd.maps, depth + 1);
     for (id, interrupt) in &pd.interrupts {
         let trigger = if interrupt.level { "level" } else { "edge" };
         let _ = writeln!(
             text,
-            "        <irq irq=\"{}\" id=\"{id}\" trigger=\"{trigger}\" />",
-            interrupt.number
+            "{:inner$}<irq irq=\"{}\" id=\"{id}\" trigger=\"{trigger}\" />",
+            "", interrupt.number
         );
     }
     if let Some(machine) = &pd.machine {
         let _ = writeln!(
             text,
-            "        <virtual_machine name=\"{}\" priority=\"{GUEST_PRIORITY}\">",
-            machine.name
+            "{:inner$}<virtual_machine name=\"{}\" priority=\"{GUEST_PRIORITY}\">",
+            "", machine.name
         );
+        let vcpu = inner + INDENT;
         for id in 0..machine.vcpus {
-            let _ = writeln!(text, "            <vcpu id=\"{id}\" />");
+            let _ = writeln!(text, "{:vcpu$}<vcpu id=\"{id}\" />", "");
         }
-        maps(text, plan, &machine.maps, 3);
-        text.push_str("        </virtual_machine>\n");
+        maps(text, plan, &machine.maps, depth + 2);
+        let _ = writeln!(text, "{:inner$}</virtual_machine>", "");
     }
-    text.push_str("    </protection_domain>\n");
 }
 
 fn maps(text: &mut String, plan: &Plan, maps: &[Map], depth: usize) {
@@ -108,7 +123,7 @@ fn maps(text: &mut String, plan: &Plan, maps: &[Map], depth: usize) {
             map.vaddr,
             map.rights.as_str(),
             map.cached,
-            indent = depth * 4
+            indent = depth * INDENT
         );
         if let Some(symbol) = map.symbol {
             let _ = write!(text, " setvar_vaddr=\"{symbol}\"");

@@ -66,6 +66,7 @@ pub(super) fn wire(
     out: &Path,
 ) -> Result<Wired, String> {
     let mut plan = Plan::default();
+    let supervisor = plan.domain("supervisor".to_owned(), Program::Supervisor);
     let serial = plan.domain("serial".to_owned(), Program::Serial);
     let timer = plan.domain("timer".to_owned(), Program::Timer);
     let power = plan.domain("power".to_owned(), Program::Power);
@@ -75,6 +76,7 @@ pub(super) fn wire(
         board,
         target,
         out,
+        supervisor,
         serial,
         timer,
         power,
@@ -105,6 +107,7 @@ struct Wiring<'a> {
     board: &'a Board,
     target: &'a Target,
     out: &'a Path,
+    supervisor: PdId,
     serial: PdId,
     timer: PdId,
     power: PdId,

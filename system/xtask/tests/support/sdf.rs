@@ -24,7 +24,7 @@ impl<'a> Sdf<'a> {
     pub fn new(document: &'a Document<'a>) -> Self {
         let root = document.root_element();
         let named = |tag: &'static str| {
-            root.children()
+            root.descendants()
                 .filter(move |node| node.has_tag_name(tag))
                 .map(|node| (node.attribute("name").unwrap(), node))
                 .collect::<BTreeMap<_, _>>()

@@ -1,11 +1,12 @@
-//! The PDs that all guests share: timer, serial line, power.
+//! The PDs that all guests share: timer, serial line, power, supervisor.
 
 use super::{CLIENT_LOG, NO_GUEST, Wiring, text};
-use crate::system::plan::Rights;
+use crate::system::plan::{Rights, STACK_BYTES};
 use sel4cp_abi::config::{
-    MAX_SERIAL_CLIENTS, MAX_TIMER_CLIENTS, PowerConfig, Program, Ring, SerialClient, SerialConfig,
-    TimerConfig,
+    MAX_CHILDREN, MAX_SERIAL_CLIENTS, MAX_TIMER_CLIENTS, Name, PowerConfig, Program, Ring,
+    SerialClient, SerialConfig, SupervisorConfig, TimerConfig,
 };
+use sel4cp_abi::slot::STACK_TOP;
 
 impl Wiring<'_> {
     /// The PDs that all guests share, after all guests.
@@ -32,6 +33,9 @@ impl Wiring<'_> {
             )?,
         };
         self.configure(self.timer, &timer);
+
+        let supervisor = self.supervision()?;
+        self.configure(self.supervisor, &supervisor);
 
         let uart = self.board.uart;
         let registers = self
@@ -65,6 +69,28 @@ impl Wiring<'_> {
         };
         self.configure(self.serial, &serial);
         Ok(())
+    }
+
+    /// The supervisor's configuration: who its children are.
+    fn supervision(&mut self) -> Result<SupervisorConfig, String> {
+        let names: Vec<Name> = self
+            .plan
+            .children()
+            .map(|pd| text(&pd.name))
+            .collect::<Result<_, _>>()?;
+        let mut programs = self.plan.children().map(|pd| pd.program);
+        let serial = programs.position(|program| program == Program::Serial);
+        let serial = serial.ok_or("found no serial driver")?;
+        drop(programs);
+        let header =
+            self.header::<SupervisorConfig>(self.supervisor, Program::Supervisor, NO_GUEST)?;
+        Ok(SupervisorConfig {
+            header,
+            stack_bottom: STACK_TOP - STACK_BYTES,
+            child_count: u32::try_from(names.len()).unwrap_or(u32::MAX),
+            serial: u32::try_from(serial).unwrap_or(u32::MAX),
+            children: filled::<_, MAX_CHILDREN>("children of the supervisor", &names, text("")?)?,
+        })
     }
 }
 

@@ -1,0 +1,5 @@
+//! The supervisor.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+sel4cp_pd::protection_domain!(init = sel4cp_drivers::supervisor::init);
