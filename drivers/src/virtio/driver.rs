@@ -75,7 +75,9 @@ impl<S: Serve<Hardware>> Handler for Driver<S> {
     fn notified(&mut self, channels: ChannelSet) {
         if channels.contains(self.interrupt) {
             self.server.interrupt();
-            self.interrupt.defer_irq_ack();
+            // At once, so that what waits for the receive is the backend's notification: with it the backend runs
+            // next. Notified earlier it would wait behind a guest that is busy.
+            self.interrupt.irq_ack();
         } else {
             self.server.work();
         }
