@@ -331,21 +331,23 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
         Program::Serial => ("serial", 200),
         Program::Vmm => ("vmm", 100),
         Program::VirtioBlk => ("virtio_blk", GUEST_PRIORITY),
-        Program::VirtioNet => ("virtio_net", GUEST_PRIORITY),
+        Program::VirtioNet => ("virtio_net", 180),
         Program::Console => ("console", GUEST_PRIORITY),
-        Program::Net => ("net", GUEST_PRIORITY),
+        Program::Net => ("net", 150),
         Program::Block => ("block", GUEST_PRIORITY),
         // Below the guests, so that everything else is done when it turns the machine off.
         Program::Power => ("power", 1),
     }
 }
 
-/// Priority of vCPUs, and of all that works for one guest only.
+/// Priority of vCPUs, and of a guest's disk and console.
 ///
 /// What a guest notifies runs at once, because what is woken comes first in the queue of its priority. But what
 /// interrupts a guest that is busy waits for its time slice to end, or for it to have nothing to do: meanwhile it asks for
 /// more, and all of that is done in one go. Each switch of address spaces, and each entry of the guest, then serves many
 /// requests. Above the guest, a fast disk would answer every request before the guest could make the next one.
+///
+/// A network's other end waits for answers before it sends more, so that frames had better not wait: its PDs are above.
 pub(super) const GUEST_PRIORITY: u8 = 10;
 /// Bytes of each PD's stack.
 pub(super) const STACK_BYTES: u64 = 0x4_0000;
