@@ -136,12 +136,16 @@ plain! {
         pub uart: Region,
         /// Where the early PL011's output goes (a byte ring towards the serial driver).
         pub uart_output: Ring,
-        /// Page shared with the timer driver, and its channel.
+        /// Page shared with the timer driver, and its channel; none on a machine without that driver.
         pub timer: Ring,
         /// Guest-physical address of the GIC distributor (emulated, 64 KiB or 4 KiB).
         pub distributor: u64,
         /// Bytes of the distributor's range.
         pub distributor_size: u64,
+        /// Guest-physical address of the redistributors (emulated, 128 KiB for each vCPU).
+        pub redistributors: u64,
+        /// Bytes of their range; 0: there are none, because the interrupt controller is a GICv2 and not a GICv3.
+        pub redistributors_size: u64,
         /// Channel to the power driver.
         pub power_channel: u32,
         /// Number of vCPUs; their ids are 0 and up.
@@ -214,7 +218,7 @@ plain! {
         pub guest: u32,
     }
 
-    /// The configuration of the serial driver (PL011 and the multiplexer).
+    /// The configuration of the serial driver (a UART and the multiplexer).
     pub struct SerialConfig {
         /// Header.
         pub header: Header,
@@ -233,6 +237,10 @@ plain! {
         pub focus: u32,
         /// Number of guests: with more than one, lines carry their guest's name.
         pub guest_count: u32,
+        /// A [`UartKind`](crate::uart::UartKind).
+        pub uart: u32,
+        /// Explicit padding.
+        pub reserved: u32,
         /// The clients.
         pub clients: [SerialClient; MAX_SERIAL_CLIENTS],
     }

@@ -219,7 +219,7 @@ impl Machine {
     /// Has the vCPUs that have something in their list registers empty them.
     fn drain(&mut self) -> Result<(), Cause> {
         self.phase = Phase::Draining;
-        let code = drain::bytes();
+        let code = drain::bytes(self.gic.version());
         let at = self.ram.start().value();
         let (first, second) = cpu_interface(self.config);
         let mut copied = false;
@@ -229,7 +229,7 @@ impl Machine {
             }
             if !core::mem::replace(&mut copied, true) {
                 copy(&code, at, &self.ram, &self.config.ram);
-                unify(at, 4 * drain::CODE.len() as u64, &self.config.ram);
+                unify(at, code.len() as u64, &self.config.ram);
             }
             self.set_state(vcpu, State::Draining);
             vcpu::start(vcpu, at, first, second)?;

@@ -72,6 +72,13 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let options = arguments.common.options()?;
     // What can be refused is refused before anything is built, or a disk in use replaced.
     let system = System::load_on(&path, options.board.as_deref())?;
+    if !system.is_qemu() {
+        let board = system.board();
+        bail!(
+            "{} is for the board {board}, which QEMU does not play here; expected qemu_virt_aarch64 (`build` makes the image for {board})",
+            repo.shown(&path)
+        );
+    }
     if let Some(name) = &arguments.guest {
         check_guest(&system, &repo.shown(&path), name)?;
     }
