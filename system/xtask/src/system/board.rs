@@ -84,7 +84,7 @@ pub(super) enum Controller {
 #[derive(Clone, Debug)]
 pub(super) struct Board {
     pub(super) name: &'static str,
-    /// QEMU plays it, and the bundled kernel knows it.
+    /// QEMU plays it, without caches, and the bundled kernel knows it.
     pub(super) is_qemu: bool,
     /// Memory that is used by physical address only.
     pub(super) pool: Area,

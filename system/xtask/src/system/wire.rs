@@ -231,6 +231,8 @@ impl Wiring<'_> {
             vcpu_count: guest.vcpus,
             device_count: u32::try_from(devices.len()).unwrap_or(u32::MAX),
             uart_interrupt: map.uart.interrupt.number,
+            caches: u32::from(!self.board.is_qemu),
+            reserved: 0,
             devices: register_files(map.device, &devices),
         };
         self.configure(vmm, &config);

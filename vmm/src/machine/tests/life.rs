@@ -284,3 +284,20 @@ fn a_fault_of_an_unknown_vcpu_changes_nothing() {
     assert_eq!(calls(), []);
     assert_eq!(fixture.machine.phase, Phase::Running);
 }
+
+#[test]
+fn where_there_are_caches_all_of_ram_is_written_back_before_the_guest_starts() {
+    for caches in [0, 1] {
+        let mut config = config(1, 1, &kernel(b"mov x0, "));
+        config.caches = caches;
+        let mut fixture = Fixture::with(&config);
+        host::calls();
+        fixture.announce(0);
+        let taken = calls();
+        let (start, size) = (config.ram.vaddr, config.ram.size);
+        let flush = Call::Cache(start, start + size);
+        let at = taken.iter().position(|call| *call == flush);
+        assert_eq!(at.is_some(), caches != 0, "{taken:?}");
+        assert!(started(&taken[at.unwrap_or(0)..], CPU0, RAM, DEVICE_TREE));
+    }
+}
