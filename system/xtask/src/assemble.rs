@@ -450,6 +450,22 @@ mod tests {
     }
 
     #[test]
+    fn the_bundled_kernel_refuses_a_board_that_it_does_not_know() {
+        let repo = Repo::find().unwrap();
+        let path = repo.path(DEFAULT);
+        let find = |board| {
+            let system = System::load_on(&path, Some(board)).unwrap();
+            Kernel::Bundled(Configuration::Release).find(&system)
+        };
+        find("qemu_virt_aarch64").unwrap();
+        let error = find("maaxboard").unwrap_err().to_string();
+        assert!(
+            error.contains("maaxboard; expected --kernel sel4"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_configuration_has_its_kernels_labels() {
         let target = |configuration| target(&Found::Bundled(configuration));
         assert_eq!(target(Configuration::Debug).labels, Labels::DEBUG);

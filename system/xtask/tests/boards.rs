@@ -171,8 +171,8 @@ fn the_serial_driver_is_told_which_uart_it_has() {
         assert_eq!(serial.uart, kind as u32, "{}", board.name);
         let found = sdf.check("serial", &serial.registers, "rw", false);
         assert_eq!(found, Some(address), "{}", board.name);
-        let irq = sdf.domains["serial"].children();
-        let irq = irq.filter(|node| node.has_tag_name("irq")).next().unwrap();
+        let mut irq = sdf.domains["serial"].children();
+        let irq = irq.find(|node| node.has_tag_name("irq")).unwrap();
         assert_eq!(irq.attribute("irq"), Some(number));
         assert_eq!(irq.attribute("trigger"), Some(trigger));
         let console: BackendConfig = made.config("linux_console");

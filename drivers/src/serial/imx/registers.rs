@@ -78,8 +78,8 @@ bitflags! {
     /// UCR3.
     #[derive(Clone, Copy)]
     pub(super) struct Control3: u32 {
-        /// Interrupts: parity, framing, and the modem's lines.
-        const INTERRUPTS = 1 << 12 | 1 << 11 | 1 << 9 | 1 << 8 | 1 << 6 | 1 << 5 | 1 << 4 | 1 << 3;
+        /// Interrupts: the modem's lines, parity, framing, waking up, measuring the speed.
+        const INTERRUPTS = 0b11 << 12 | 1 << 11 | 0b11 << 8 | 0b1111 << 3 | 1 << 0;
     }
 
     /// UCR4.

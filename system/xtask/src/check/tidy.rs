@@ -27,7 +27,6 @@ const UNSAFE_FILES: &[&str] = &[
     "system/kernel/",
     "drivers/src/virtio/",
     "drivers/src/timer/registers.rs",
-    "drivers/src/serial/pl011.rs",
     "drivers/src/serial/tests.rs",
     "drivers/src/serial/uart.rs",
 ];

@@ -312,3 +312,37 @@ fn a_reset_puts_redistributors_to_sleep_and_routes_to_the_first_vcpu() {
     enable(&mut gic, 0, 48);
     assert_eq!(inject(&mut gic, 0, 4), [(48, 0)]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_access_breaks_it(
+        accesses in proptest::collection::vec(
+            (0_u8..3, 0_u64..0x8_0000, 0_u32..4, proptest::num::u64::ANY),
+            0..200,
+        )
+    ) {
+        let mut gic = awake(2);
+        for (place, offset, size, value) in accesses {
+            let size = 1 << size;
+            let offset = offset & !(u64::from(size) - 1);
+            match place {
+                0 => {
+                    gic.write(1, offset & 0xffff, size, value);
+                    gic.read(1, offset & 0xffff, size);
+                }
+                1 => {
+                    gic.write_redistributor(offset, size, value);
+                    gic.read_redistributor(offset, size);
+                }
+                _ => gic.generate_sgi(1, 3, value),
+            }
+            for vcpu in 0..2 {
+                if let Some(next) = gic.next(vcpu) {
+                    assert!(next.intid < INTERRUPTS && next.priority < 32 && next.group < 2);
+                    gic.injected(vcpu, next, Ok(())).unwrap();
+                    gic.ended(vcpu, next.list_register);
+                }
+            }
+        }
+    }
+}
