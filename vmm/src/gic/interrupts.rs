@@ -43,7 +43,7 @@ struct Bank {
     sources: [u8; 16],
     /// SPIs that go to this vCPU: the first of their targets (§3.2.3, the 1-N model).
     targeted: [u32; SPI_WORDS],
-    /// GICR_WAKER.ProcessorSleep: nothing is to be forwarded (IHI 0069H §12.11.42).
+    /// GICR_WAKER.ProcessorSleep: nothing is to be forwarded (IHI 0069H §12.11).
     asleep: bool,
 }
 

@@ -24,8 +24,8 @@ const FRAME: u64 = 0x1_0000;
 /// GICR_TYPER.Last: no redistributor follows.
 const LAST: u64 = 1 << 4;
 /// GICR_WAKER.
-const PROCESSOR_SLEEP: u64 = 1 << 1;
-const CHILDREN_ASLEEP: u64 = 1 << 2;
+const PROCESSOR_SLEEP: u32 = 1 << 1;
+const CHILDREN_ASLEEP: u32 = 1 << 2;
 
 /// A register of a redistributor's first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,15 @@ impl Control {
                 _ => None,
             },
         }
+    }
+}
+
+/// What a load of `size` bytes at `offset` gets of a register of four bytes.
+fn word(value: u32, offset: u64, size: u8) -> u64 {
+    if size == 4 && offset.is_multiple_of(4) {
+        value.into()
+    } else {
+        0
     }
 }
 
@@ -94,13 +103,13 @@ impl Gic {
         if let Some(intid) = routed(offset) {
             return part(self.interrupts.route(intid), offset, size);
         }
-        let word = match Register::of_distributor(offset) {
+        let value = match Register::of_distributor(offset) {
             Some(Register::Control) => self.interrupts.control | CONTROL,
             Some(Register::Type) => TYPE,
             Some(Register::Identification(index)) => identification(index),
             register => return self.load(0, register, offset, size),
         };
-        part(word.into(), offset % 4, size)
+        word(value, offset, size)
     }
 
     /// A store to the distributor.
@@ -134,7 +143,7 @@ impl Gic {
                 let last = if vcpu + 1 == self.vcpus { LAST } else { 0 };
                 part(number << 32 | number << 8 | last, offset, size)
             }
-            Some(Control::Implementer) => part(IMPLEMENTER.into(), offset % 4, size),
+            Some(Control::Implementer) => word(IMPLEMENTER, offset, size),
             Some(Control::Waker) => {
                 let asleep = self.interrupts.is_asleep(vcpu);
                 let waker = if asleep {
@@ -142,11 +151,9 @@ impl Gic {
                 } else {
                     0
                 };
-                part(waker, offset % 4, size)
+                word(waker, offset, size)
             }
-            Some(Control::Identification(index)) => {
-                part(identification(index).into(), offset % 4, size)
-            }
+            Some(Control::Identification(index)) => word(identification(index), offset, size),
             None => 0,
         }
     }
@@ -168,12 +175,12 @@ impl Gic {
             && size == 4
             && offset.is_multiple_of(4)
         {
-            let asleep = value & PROCESSOR_SLEEP != 0;
+            let asleep = value & u64::from(PROCESSOR_SLEEP) != 0;
             self.interrupts.set_asleep(vcpu, asleep);
         }
     }
 
-    /// A write to a system register that generates SGIs, ICC_SGI1R_EL1 or one of its kind (IHI 0069H §12.2.20), by
+    /// A write to a system register that generates SGIs, ICC_SGI1R_EL1 or one of its kind (IHI 0069H §12.2), by
     /// `vcpu`, which can reach SGIs of `groups` (bit 0: group 0, bit 1: group 1).
     pub fn generate_sgi(&mut self, vcpu: u8, groups: u8, value: u64) {
         let [
@@ -193,7 +200,8 @@ impl Gic {
         let here = (affinity_3, affinity_2, affinity_1, range) == (0, 0, 0, 0);
         for target in 0..self.vcpus {
             let listed = here && list.checked_shr(target.into()).unwrap_or(0) & 1 != 0;
-            if if all_others { target != vcpu } else { listed } {
+            let reached = if all_others { target != vcpu } else { listed };
+            if reached {
                 self.interrupts.raise(target, intid, groups);
             }
         }
