@@ -1,4 +1,4 @@
-//! The serial line: a PL011 and the multiplexer that shares it.
+//! The serial line: a UART and the multiplexer that shares it.
 //!
 //! ```text
 //! consoles, early consoles, logs ──rings──▶ Mux ──Output──▶ Line (UART) ──▶
@@ -9,13 +9,17 @@
 
 #![deny(unsafe_code)]
 
+pub mod cadence;
 mod client;
+pub mod imx;
 pub mod keys;
 pub mod line;
+pub mod meson;
 pub mod mux;
 mod output;
 pub mod pl011;
 mod setup;
+pub mod uart;
 
 use client::Client;
 use core::fmt::Write;
@@ -231,14 +235,14 @@ impl<L: Line> Handler for Serial<L> {
         }
         self.serve();
         if channels.contains(self.interrupt) {
-            // What asserted it has been served or masked: it is level-triggered.
+            // What asserted it has been served or masked, and an edge is one that comes after that.
             self.interrupt.defer_irq_ack();
         }
     }
 }
 
 /// The program.
-pub fn init() -> Serial<pl011::Pl011> {
+pub fn init() -> Serial<uart::Uart> {
     match Serial::open() {
         Ok(serial) => serial,
         Err(error) => pd::fatal!("{error}"),

@@ -10,6 +10,8 @@ pub enum Target {
     Device(usize, u64),
     /// The interrupt controller's distributor.
     Distributor(u64),
+    /// Its redistributors, if it is a GICv3.
+    Redistributors(u64),
     /// The early console.
     Uart(u64),
     /// A part of the register page that no device has: reads as zero, ignores writes.
@@ -24,6 +26,7 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub struct Bus {
     distributor: (u64, u64),
+    redistributors: (u64, u64),
     registers: (u64, u64),
     uart: (u64, u64),
     ram: (u64, u64),
@@ -44,6 +47,7 @@ impl Bus {
         }
         Self {
             distributor: (config.distributor, config.distributor_size),
+            redistributors: (config.redistributors, config.redistributors_size),
             registers: range(&config.registers),
             uart: range(&config.uart),
             ram: range(&config.ram),
@@ -64,6 +68,8 @@ impl Bus {
             }
         } else if let Some(offset) = inside(self.distributor) {
             Target::Distributor(offset)
+        } else if let Some(offset) = inside(self.redistributors) {
+            Target::Redistributors(offset)
         } else if let Some(offset) = inside(self.uart) {
             Target::Uart(offset)
         } else if inside(self.ram).is_some() {

@@ -243,14 +243,31 @@ impl Exit {
     }
 }
 
+/// What a trapped system register is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Debug, or the performance monitors.
+    Debug,
+    /// ICC_SGI1R_EL1: SGIs of both groups.
+    GenerateSgi,
+    /// ICC_SGI0R_EL1 and, with one security state, ICC_ASGI1R_EL1: SGIs of group 0.
+    GenerateSgiOfGroup0,
+    /// ICC_SRE_EL1: whether a GICv3's CPU interface is system registers.
+    InterruptRegistersEnable,
+    /// Nothing that a guest may have.
+    Other,
+}
+
 impl SystemRegister {
-    /// Whether it belongs to debug or to the performance monitors: reads as zero, ignores writes, which says to
-    /// a guest that there are none in use. All others are undefined.
-    pub const fn is_debug(&self) -> bool {
-        matches!(
-            self.name,
-            (2, ..) | (3, _, 9, 12..=14, _) | (3, 3, 14, 8..=15, _)
-        )
+    /// What it is for.
+    pub const fn purpose(&self) -> Purpose {
+        match self.name {
+            (2, ..) | (3, _, 9, 12..=14, _) | (3, 3, 14, 8..=15, _) => Purpose::Debug,
+            (3, 0, 12, 11, 5) => Purpose::GenerateSgi,
+            (3, 0, 12, 11, 6 | 7) => Purpose::GenerateSgiOfGroup0,
+            (3, 0, 12, 12, 5) => Purpose::InterruptRegistersEnable,
+            _ => Purpose::Other,
+        }
     }
 }
 
@@ -408,12 +425,23 @@ mod tests {
         assert_eq!(register.name, (3, 3, 14, 2, 1));
         assert_eq!((register.register, register.read), (5, true));
         assert_eq!(format!("{register:?}"), "read of S3_3_C14_C2_1");
-        assert!(!register.is_debug());
-        let named = |name| SystemRegister { name, ..register }.is_debug();
-        // MDSCR_EL1, PMCR_EL0, PMINTENSET_EL1, PMCCFILTR_EL0; not SCTLR_EL1, not ICC_SGI1R_EL1.
-        assert!(named((2, 0, 0, 2, 2)) && named((3, 3, 9, 12, 0)));
-        assert!(named((3, 0, 9, 14, 1)) && named((3, 3, 14, 15, 7)));
-        assert!(!named((3, 0, 1, 0, 0)) && !named((3, 0, 12, 11, 5)));
+        let purpose = |name| SystemRegister { name, ..register }.purpose();
+        for (name, expected) in [
+            // MDSCR_EL1, PMCR_EL0, PMINTENSET_EL1, PMCCFILTR_EL0; CNTP_CTL_EL0, SCTLR_EL1.
+            ((2, 0, 0, 2, 2), Purpose::Debug),
+            ((3, 3, 9, 12, 0), Purpose::Debug),
+            ((3, 0, 9, 14, 1), Purpose::Debug),
+            ((3, 3, 14, 15, 7), Purpose::Debug),
+            ((3, 3, 14, 2, 1), Purpose::Other),
+            ((3, 0, 1, 0, 0), Purpose::Other),
+            // ICC_SGI1R_EL1, ICC_ASGI1R_EL1, ICC_SGI0R_EL1, ICC_SRE_EL1.
+            ((3, 0, 12, 11, 5), Purpose::GenerateSgi),
+            ((3, 0, 12, 11, 6), Purpose::GenerateSgiOfGroup0),
+            ((3, 0, 12, 11, 7), Purpose::GenerateSgiOfGroup0),
+            ((3, 0, 12, 12, 5), Purpose::InterruptRegistersEnable),
+        ] {
+            assert_eq!(purpose(name), expected, "{name:?}");
+        }
     }
 
     #[test]

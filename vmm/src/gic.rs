@@ -1,5 +1,12 @@
-//! The guest's interrupt controller, a GICv2 (Arm IHI 0048B): the distributor is emulated here, the CPU interface is
-//! the hardware's own (GICV), which presents what is in the vCPU's list registers.
+//! The guest's interrupt controller, of the hardware's version, because the CPU interface is the hardware's own: it
+//! presents what is in the vCPU's list registers.
+//!
+//! | version | emulated here | the hardware's |
+//! |---|---|---|
+//! | GICv2 (Arm IHI 0048B) | distributor | CPU interface: GICV, mapped into the guest |
+//! | GICv3 (Arm IHI 0069H) | distributor, redistributors, SGIs and ICC_SRE_EL1, which trap | CPU interface: the other system registers |
+//!
+//! §s are the GICv2's unless they say otherwise.
 //!
 //! ```text
 //!   device line ─┐
@@ -20,6 +27,7 @@
 mod distributor;
 mod interrupts;
 mod lists;
+mod redistributor;
 mod registers;
 
 #[cfg(test)]
@@ -37,6 +45,18 @@ pub const INTERRUPTS: u16 = 128;
 pub const FIRST_SPI: u16 = 32;
 /// The virtual timer's PPI.
 pub const TIMER: u16 = 27;
+
+/// Bytes of a GICv3's redistributor: two frames for each vCPU.
+pub const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
+
+/// The version of the architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// GICv2.
+    V2,
+    /// GICv3, with affinity routing and one security state.
+    V3,
+}
 
 /// The interrupt controller of one guest.
 pub struct Gic {
@@ -59,10 +79,15 @@ pub struct Injection {
 }
 
 impl Gic {
-    /// The controller after reset, for `vcpus` vCPUs (1 to [`MAX_VCPUS`]).
+    /// A GICv2 after reset, for `vcpus` vCPUs (1 to [`MAX_VCPUS`]).
     pub fn new(vcpus: u8) -> Self {
+        Self::of(Version::V2, vcpus)
+    }
+
+    /// The controller after reset, for `vcpus` vCPUs (1 to [`MAX_VCPUS`]).
+    pub fn of(version: Version, vcpus: u8) -> Self {
         Self {
-            interrupts: Interrupts::new(vcpus),
+            interrupts: Interrupts::new(version, vcpus),
             lists: [const { Lists::new() }; MAX_VCPUS],
             vcpus,
         }
@@ -71,10 +96,15 @@ impl Gic {
     /// Resets it as the guest's power-on does. Device lines keep their level; what is in list registers is forgotten,
     /// so they must have been drained (see `drain`).
     pub fn reset(&mut self) {
-        self.interrupts.reset(self.vcpus);
+        self.interrupts.reset();
         for lists in &mut self.lists {
             lists.forget();
         }
+    }
+
+    /// Which one it is.
+    pub fn version(&self) -> Version {
+        self.interrupts.version()
     }
 
     /// A line's level has been sampled: an SPI, or a PPI of `vcpu`. Other ids are ignored.
@@ -95,6 +125,9 @@ impl Gic {
     /// What to inject into `vcpu` now: its most urgent candidate, if a list register is free for it. To be called
     /// again after [`injected`](Self::injected), until there is none.
     pub fn next(&self, vcpu: u8) -> Option<Injection> {
+        if self.interrupts.is_asleep(vcpu) {
+            return None;
+        }
         let candidate = self.interrupts.best(vcpu)?;
         let list_register = self.list(vcpu)?.place(candidate.intid)?;
         Some(Injection {
@@ -154,7 +187,7 @@ impl Gic {
     }
 
     /// Whether an interrupt is pending for `vcpu`, delivered or not: WFI must not wait then, whatever the guest
-    /// masks in its own registers.
+    /// masks in its own registers. A redistributor that sleeps asks for its vCPU to be woken, too.
     pub fn is_pending(&self, vcpu: u8) -> bool {
         self.list(vcpu).is_some_and(Lists::holds_any) || self.interrupts.best(vcpu).is_some()
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0x0800_0000  GICD   distributor       emulated: every access is an exit          gic
-//! 0x0801_0000  GICC   CPU interface     the hardware's GICV, two pages: no exits
+//! 0x0801_0000  GICC   CPU interface     GICv2: the hardware's GICV, two pages: no exits
+//! 0x080a_0000  GICR   redistributors    GICv3: emulated: every access is an exit   gic
 //! 0x0900_0000  PL011  early console     register page, read-only: writes exit      uart
 //! 0x0a00_0000  virtIO 8 × 0x200         register page, read-only: writes exit      mmio
 //! 0x4000_0000  RAM    kernel Image, then device tree and initial RAM disk as the system file places them

@@ -5,17 +5,19 @@
 //! | `access` | loads and stores that the guest's memory does not answer |
 //! | `interrupts` | interrupts into list registers, sleeping in WFI, the timer |
 //! | `power` | PSCI; start, reset and end of the guest |
+//! | `registers` | system registers that trap |
 
 mod access;
 mod interrupts;
 mod power;
+mod registers;
 
 #[cfg(test)]
 mod tests;
 
 use crate::bus::Bus;
 use crate::exit::{Exit, Wait};
-use crate::gic::{Gic, MAX_VCPUS};
+use crate::gic::{Gic, MAX_VCPUS, Version};
 use crate::load::{File, Files};
 use crate::mmio::{FILE_WORDS, Transport};
 use crate::report::Cause;
@@ -106,6 +108,15 @@ fn number(which: &'static str, value: u32, most: u8) -> Result<u8, Misconfigured
         .ok_or(Misconfigured::Number(which, value.into(), most.into()))
 }
 
+/// The interrupt controller that the guest is to have.
+fn version(config: &VmmConfig) -> Version {
+    if config.redistributors_size == 0 {
+        Version::V2
+    } else {
+        Version::V3
+    }
+}
+
 fn file(which: &'static str, region: &'static Region) -> Result<File, Misconfigured> {
     let bytes = if region.is_some() {
         pd::bytes(region).map_err(|error| Misconfigured::Region(which, error))?
@@ -194,7 +205,7 @@ impl Machine {
                 initrd: file("initial RAM disk", &config.initrd)?,
             },
             bus: Bus::new(config, devices.len()),
-            gic: Gic::new(vcpu_count),
+            gic: Gic::of(version(config), vcpu_count),
             devices,
             uart,
             states: [State::Off; MAX_VCPUS],
@@ -245,13 +256,7 @@ impl Machine {
             Exit::Hypercall { ip, arguments } => {
                 self.firmware(vcpu, arguments, ip.wrapping_add(INSTRUCTION))?;
             }
-            Exit::SystemRegister(register) if register.is_debug() => {
-                let mut context = Context::new(vcpu);
-                let pc = context.pc()?.wrapping_add(INSTRUCTION);
-                let to = if register.read { register.register } else { 31 };
-                context.finish(pc, to, 0)?;
-            }
-            Exit::SystemRegister(_) => Context::new(vcpu).take(Exception::Undefined)?,
+            Exit::SystemRegister(register) => self.system_register(vcpu, register)?,
             Exit::Fetch { .. } => Context::new(vcpu).take(Exception::Fetch)?,
             Exit::Other { .. } => return Err(Cause::Exit(exit)),
         }

@@ -3,15 +3,11 @@
 //! Its interrupts are levels here: "incoming" stays until the FIFO has been read empty, "room" until the FIFO is
 //! filled again. So they are masked when nobody can act on them, and never cleared.
 
-#![expect(unsafe_code, reason = "device registers")]
-
 use super::line::Line;
-use arm_pl011_uart::{
-    DataBits, Error, FifoLevel, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart,
-    UniqueMmioPointer,
-};
+use super::uart::{fill, registers};
+use arm_pl011_uart::{DataBits, Error, FifoLevel, Interrupts, LineConfig, Parity, StopBits, Uart};
 use sel4cp_abi::config::Region;
-use sel4cp_pd::{self as pd, RegionError};
+use sel4cp_pd::RegionError;
 
 /// Bytes that fit into an empty FIFO: 16, or 32 in later revisions.
 const FIFO: usize = 16;
@@ -38,11 +34,7 @@ impl Pl011 {
     /// # Errors
     /// [`RegionError`] says what is wrong with the region.
     pub fn new(region: &'static Region) -> Result<Self, RegionError> {
-        let registers = pd::claim(region, size_of::<PL011Registers>(), 0x1000)?.cast();
-        // SAFETY: the tool maps the UART's registers there, for this PD alone and as long as it runs; `claim` has
-        // checked size and alignment and hands the region out once.
-        let registers = unsafe { UniqueMmioPointer::new(registers) };
-        Ok(Self::enable(Uart::new(registers)))
+        Ok(Self::enable(Uart::new(registers(region)?)))
     }
 
     fn enable(mut uart: Uart<'static>) -> Self {
@@ -55,25 +47,21 @@ impl Pl011 {
             listening: Interrupts::empty(),
         }
     }
+
+    fn room(&self) -> usize {
+        if self.uart.is_tx_fifo_empty() {
+            FIFO
+        } else {
+            usize::from(!self.uart.is_tx_fifo_full())
+        }
+    }
 }
 
 impl Line for Pl011 {
     fn send(&mut self, bytes: &[u8]) -> usize {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            // One look at the flags for a FIFO full of bytes, not for each of them.
-            let room = if self.uart.is_tx_fifo_empty() {
-                FIFO
-            } else if self.uart.is_tx_fifo_full() {
-                break;
-            } else {
-                1
-            };
-            let (now, later) = rest.split_at(room.min(rest.len()));
-            now.iter().for_each(|byte| self.uart.write_word(*byte));
-            rest = later;
-        }
-        bytes.len() - rest.len()
+        fill(self, bytes, Self::room, |line, byte| {
+            line.uart.write_word(byte);
+        })
     }
 
     fn receive(&mut self) -> Option<u8> {
@@ -109,56 +97,32 @@ impl Line for Pl011 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serial::uart::{self, fake::Fake};
+    use sel4cp_abi::uart::UartKind;
 
     const DATA: usize = 0;
-    const FLAGS: usize = 0x18 / 4;
-    const LINE_CONTROL: usize = 0x2c / 4;
-    const MASK: usize = 0x38 / 4;
+    const FLAGS: usize = 0x18;
+    const LINE_CONTROL: usize = 0x2c;
+    const MASK: usize = 0x38;
     const TX_FULL: u32 = 1 << 5;
     const RX_EMPTY: u32 = 1 << 4;
     const TX_EMPTY: u32 = 1 << 7;
     const BUSY: u32 = 1 << 3;
 
-    /// Registers that are memory: what is written stays, and nothing moves by itself.
-    struct Fake(*mut u32);
-
-    impl Fake {
-        fn new(flags: u32) -> (Self, Pl011) {
-            let region = Box::leak(Box::new(pd::host::region(0x1000)));
-            let fake = Self(core::ptr::with_exposed_provenance_mut(
-                usize::try_from(region.vaddr).unwrap(),
-            ));
-            fake.write(FLAGS, flags);
-            (fake, Pl011::new(region).unwrap())
-        }
-
-        fn write(&self, register: usize, value: u32) {
-            assert!(register < 0x400);
-            // SAFETY: in the page that the fake was made for.
-            let register = unsafe { self.0.add(register) };
-            // SAFETY: as above; it is aligned.
-            unsafe { register.write_volatile(value) };
-        }
-
-        fn read(&self, register: usize) -> u32 {
-            assert!(register < 0x400);
-            // SAFETY: in the page that the fake was made for.
-            let register = unsafe { self.0.add(register) };
-            // SAFETY: as above; it is aligned.
-            unsafe { register.read_volatile() }
-        }
+    fn uart(flags: u32) -> (Fake, uart::Uart) {
+        Fake::new(UartKind::Pl011, &[(FLAGS, flags)])
     }
 
     #[test]
     fn it_starts_with_fifos_and_no_interrupts() {
-        let (fake, _line) = Fake::new(0);
+        let (fake, _line) = uart(0);
         assert_eq!(fake.read(LINE_CONTROL), 0b111_0000, "8N1, FIFOs on");
         assert_eq!(fake.read(MASK), 0);
     }
 
     #[test]
     fn a_full_fifo_takes_nothing() {
-        let (fake, mut line) = Fake::new(TX_FULL);
+        let (fake, mut line) = uart(TX_FULL);
         assert_eq!(line.send(b"hello"), 0);
         fake.write(FLAGS, TX_EMPTY);
         assert_eq!(line.send(&[b'x'; 40]), 40);
@@ -168,7 +132,7 @@ mod tests {
 
     #[test]
     fn idle_is_empty_and_not_busy() {
-        let (fake, line) = Fake::new(TX_EMPTY | BUSY);
+        let (fake, line) = uart(TX_EMPTY | BUSY);
         assert!(!line.is_idle());
         fake.write(FLAGS, TX_EMPTY);
         assert!(line.is_idle());
@@ -178,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_interrupts() {
-        let (fake, mut line) = Fake::new(0);
+        let (fake, mut line) = uart(0);
         line.listen(true, false);
         assert_eq!(fake.read(MASK), 1 << 4 | 1 << 6);
         line.listen(false, true);
@@ -189,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_empty_fifo_has_no_byte() {
-        let (fake, mut line) = Fake::new(RX_EMPTY);
+        let (fake, mut line) = uart(RX_EMPTY);
         assert_eq!(line.receive(), None);
         fake.write(FLAGS, 0);
         fake.write(DATA, u32::from(b'q'));

@@ -5,11 +5,12 @@ use super::keys::Keys;
 use super::line::Line;
 use super::mux::{Mux, Pace, Style};
 use super::output::Out;
-use super::pl011::Pl011;
+use super::uart::Uart;
 use super::{Alarm, Guest, Input, Power, Serial};
 use core::fmt;
 use heapless::Vec;
 use sel4cp_abi::config::{MAX_GUESTS, MAX_SERIAL_CLIENTS, Name, Ring, SerialClient, SerialConfig};
+use sel4cp_abi::uart::UartKind;
 use sel4cp_pd::{self as pd, Channel, ConfigError, RegionError};
 
 /// Milliseconds of silence after which a line that others wait for is broken.
@@ -22,6 +23,8 @@ const PATIENCE: u64 = 500;
 pub enum Misconfigured {
     /// There is none that fits.
     Config(ConfigError),
+    /// The UART is of an unknown kind: the number found.
+    Uart(u32),
     /// More clients than places; the number found.
     Clients(u32),
     /// More guests than places; the number found.
@@ -61,6 +64,7 @@ impl fmt::Display for Misconfigured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::Uart(kind) => write!(f, "the UART is of kind {kind}, expected 1 to 4"),
             Self::Clients(count) => {
                 write!(f, "{count} clients, expected at most {MAX_SERIAL_CLIENTS}")
             }
@@ -118,7 +122,7 @@ fn page<T: sel4cp_ring::shared::Shared>(
     }
 }
 
-impl Serial<Pl011> {
+impl Serial<Uart> {
     /// The driver on the UART of its configuration.
     ///
     /// # Errors
@@ -129,8 +133,9 @@ impl Serial<Pl011> {
     }
 }
 
-fn uart(config: &'static SerialConfig) -> Result<Pl011, Misconfigured> {
-    Pl011::new(&config.registers).map_err(|error| Misconfigured::Region(Owner::Uart, error))
+fn uart(config: &'static SerialConfig) -> Result<Uart, Misconfigured> {
+    let kind = UartKind::from_number(config.uart).ok_or(Misconfigured::Uart(config.uart))?;
+    Uart::new(kind, &config.registers).map_err(|error| Misconfigured::Region(Owner::Uart, error))
 }
 
 impl<L: Line> Serial<L> {

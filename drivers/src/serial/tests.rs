@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering::Acquire;
 use pd::host::{self, Call};
 use sel4cp_abi::config::{Header, Name, Program, Region, Ring, SerialClient, SerialConfig};
 use sel4cp_abi::label::Labels;
+use sel4cp_abi::uart::UartKind;
 use sel4cp_ring::{Consumer, Producer};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -97,6 +98,8 @@ fn config(clients: Clients<'_>) -> SerialConfig {
         client_count: u32::try_from(clients.len()).unwrap(),
         focus: 0,
         guest_count: clients.iter().map(|client| client.2).max().unwrap() + 1,
+        uart: UartKind::Pl011 as u32,
+        reserved: 0,
         clients: [none; MAX_SERIAL_CLIENTS],
     };
     for ((name, kind, guest), (channel, client)) in
@@ -409,4 +412,14 @@ fn a_wrong_configuration_is_refused() {
             .to_string()
             .starts_with("region shared with client b: ")
     );
+}
+
+#[test]
+fn a_uart_of_an_unknown_kind_is_refused() {
+    let mut config = config(ONE);
+    config.uart = 5;
+    host::set_config(&config);
+    let error = Serial::open().err().unwrap();
+    assert_eq!(error, Misconfigured::Uart(5));
+    assert_eq!(error.to_string(), "the UART is of kind 5, expected 1 to 4");
 }

@@ -136,12 +136,16 @@ plain! {
         pub uart: Region,
         /// Where the early PL011's output goes (a byte ring towards the serial driver).
         pub uart_output: Ring,
-        /// Page shared with the timer driver, and its channel.
+        /// Page shared with the timer driver, and its channel; none on a machine without that driver.
         pub timer: Ring,
         /// Guest-physical address of the GIC distributor (emulated, 64 KiB or 4 KiB).
         pub distributor: u64,
         /// Bytes of the distributor's range.
         pub distributor_size: u64,
+        /// Guest-physical address of the redistributors (emulated, 128 KiB for each vCPU).
+        pub redistributors: u64,
+        /// Bytes of their range; 0: there are none, because the interrupt controller is a GICv2 and not a GICv3.
+        pub redistributors_size: u64,
         /// Channel to the power driver.
         pub power_channel: u32,
         /// Number of vCPUs; their ids are 0 and up.
@@ -150,6 +154,11 @@ plain! {
         pub device_count: u32,
         /// INTID of the early PL011 (never raised: output only).
         pub uart_interrupt: u32,
+        /// 1: the machine has caches, which QEMU's has not. What they hold of RAM is written back before the guest starts
+        /// with its own off.
+        pub caches: u32,
+        /// Explicit padding.
+        pub reserved: u32,
         /// The virtIO devices.
         pub devices: [Device; MAX_DEVICES],
     }
@@ -214,7 +223,7 @@ plain! {
         pub guest: u32,
     }
 
-    /// The configuration of the serial driver (PL011 and the multiplexer).
+    /// The configuration of the serial driver (a UART and the multiplexer).
     pub struct SerialConfig {
         /// Header.
         pub header: Header,
@@ -233,6 +242,10 @@ plain! {
         pub focus: u32,
         /// Number of guests: with more than one, lines carry their guest's name.
         pub guest_count: u32,
+        /// A [`UartKind`](crate::uart::UartKind).
+        pub uart: u32,
+        /// Explicit padding.
+        pub reserved: u32,
         /// The clients.
         pub clients: [SerialClient; MAX_SERIAL_CLIENTS],
     }
@@ -446,53 +459,4 @@ pub fn parse<T: Config>(bytes: &[u8]) -> Result<&T, Refused> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn power() -> PowerConfig {
-        let header = Header::new::<PowerConfig>(Program::Power, 0, Labels::RELEASE, Ring::NONE);
-        PowerConfig {
-            header,
-            serial: Ring::NONE,
-            guests: 3,
-        }
-    }
-
-    #[test]
-    fn a_configuration_comes_back() {
-        let config = power();
-        assert_eq!(parse::<PowerConfig>(config.as_bytes()), Ok(&config));
-    }
-
-    #[test]
-    fn a_foreign_configuration_is_refused() {
-        let mut config = power();
-        assert_eq!(
-            parse::<TimerConfig>(&[0; 8]),
-            Err(Refused::Short(8, size_of::<TimerConfig>()))
-        );
-        config.header.program = Program::Timer as u32;
-        assert_eq!(
-            parse::<PowerConfig>(config.as_bytes()),
-            Err(Refused::Program(8))
-        );
-        config.header.program = Program::Power as u32;
-        config.header.size += 1;
-        assert!(matches!(
-            parse::<PowerConfig>(config.as_bytes()),
-            Err(Refused::Size(..))
-        ));
-        config.header.magic[0] = 0;
-        assert!(matches!(
-            parse::<PowerConfig>(config.as_bytes()),
-            Err(Refused::Magic(_))
-        ));
-    }
-
-    #[test]
-    fn names_keep_their_text() {
-        assert_eq!(Name::new("linux.disk").unwrap().as_str(), "linux.disk");
-        assert_eq!(Name::new(&"x".repeat(33)), None);
-        assert_eq!(Name { bytes: [0xff; 32] }.as_str(), "");
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use crate::guest::disk::Disk;
 use crate::guest::{Debian, debian, disk};
 use crate::pack::{self, Configuration};
-use crate::progress::Step;
+use crate::progress::{Step, say};
 use crate::qemu::bare::Bare;
 use crate::qemu::{self, Serial};
 use crate::repo::{Lock, Repo, make_folder};
@@ -92,12 +92,16 @@ impl Kernel {
     /// Checks that it can be had for `system`.
     fn find(&self, system: &System) -> Result<Found> {
         match self {
+            Self::Bundled(_) if !system.is_qemu() => bail!(
+                "the bundled kernel does not run on {}; expected --kernel sel4 with it",
+                system.board()
+            ),
             Self::Bundled(configuration) => Ok(Found::Bundled(*configuration)),
             Self::Sel4 { sdk, config } => {
                 let wanted = sdk::Wanted {
                     board: system.board(),
                     config,
-                    kernel: system.kernel_needs(),
+                    kernel: &system.kernel_needs(),
                 };
                 Ok(Found::Sel4(Sdk::open(sdk, wanted)?))
             }
@@ -224,6 +228,7 @@ pub fn build_changed(
     // Mistakes in the description and a kernel that cannot be had are told before anything takes time.
     let system = System::load_on(path, options.board.as_deref())?;
     let kernel = options.kernel.find(&system)?;
+    warn(&system);
     let folder = folder(repo, &system, options)?;
     let _lock = Lock::wait(&folder)?;
     let programs = Toolchain::ensure()?.build(repo)?;
@@ -245,6 +250,13 @@ pub fn describe(repo: &Repo, path: &Path, options: &Options) -> Result<Built> {
     let folder = folder(repo, &system, options)?;
     let _lock = Lock::wait(&folder)?;
     complete(repo, system, folder, options, &kernel)
+}
+
+/// Says what `system` goes without.
+fn warn(system: &System) {
+    for line in system.warnings() {
+        say(format!("warning: {line}"));
+    }
 }
 
 /// The folder of everything that belongs to `system`.
@@ -433,6 +445,22 @@ mod tests {
             .to_string();
         assert!(
             error.contains("lunix") && error.contains("linux"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_bundled_kernel_refuses_a_board_that_it_does_not_know() {
+        let repo = Repo::find().unwrap();
+        let path = repo.path(DEFAULT);
+        let find = |board| {
+            let system = System::load_on(&path, Some(board)).unwrap();
+            Kernel::Bundled(Configuration::Release).find(&system)
+        };
+        find("qemu_virt_aarch64").unwrap();
+        let error = find("maaxboard").unwrap_err().to_string();
+        assert!(
+            error.contains("maaxboard; expected --kernel sel4"),
             "{error}"
         );
     }

@@ -30,9 +30,17 @@ const PROGRAMS: [&str; 10] = [
 
 #[test]
 #[ignore = "needs the Microkit SDK, named by MICROKIT_SDK"]
-fn the_sdk_takes_what_is_generated() {
+fn the_sdk_takes_what_is_generated_for_each_of_its_boards() {
     let sdk = PathBuf::from(std::env::var_os("MICROKIT_SDK").unwrap());
-    for file in ["linux.toml", "two.toml"] {
+    let boards = std::fs::read_dir(sdk.join("board")).unwrap();
+    let boards: Vec<String> = boards
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(boards.len() >= 5, "{boards:?}");
+    for (file, board) in boards
+        .iter()
+        .flat_map(|board| [("linux.toml", board), ("two.toml", board)])
+    {
         let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -42,7 +50,7 @@ fn the_sdk_takes_what_is_generated() {
         for name in PROGRAMS {
             Elf::program(&["sel4cp_config"]).write(&path(name));
         }
-        let system = System::load(&toml).unwrap_or_else(|error| panic!("{error}"));
+        let system = System::load_on(&toml, Some(board)).unwrap_or_else(|error| panic!("{error}"));
         let guest = GuestFiles {
             kernel: path("Image"),
             initrd: Some(path("initrd")),
@@ -75,7 +83,10 @@ fn the_sdk_takes_what_is_generated() {
                 .output()
                 .unwrap();
             let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{file}, {configuration}: {text}");
+            assert!(
+                output.status.success(),
+                "{file}, {board}, {configuration}: {text}"
+            );
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Reads and writes of the distributor (IHI 0048B §4.3).
+//! Reads and writes of a GICv2's distributor (IHI 0048B §4.3), and of what a GICv3 has kept of it.
 //!
 //! Everything that a guest can do here has an answer: reserved registers and wrong widths read as zero and ignore
 //! writes.
 
 use super::registers::Register;
-use super::{Gic, INTERRUPTS};
+use super::{Gic, INTERRUPTS, Version};
 
 /// GICD_IIDR: 'S' for the product, Arm's code for who made the architecture.
-const IMPLEMENTER: u32 = 0x5300_043b;
+pub(super) const IMPLEMENTER: u32 = 0x5300_043b;
 /// GICD_PIDR4..7, GICD_PIDR0..3, GICD_CIDR0..3 as Arm's GICv2 has them; PIDR2 says the architecture's version, 2.
 const IDENTIFICATION: [u8; 12] = [
     0x04, 0x00, 0x00, 0x00, 0x90, 0xb4, 0x2b, 0x00, 0x0d, 0xf0, 0x05, 0xb1,
@@ -16,9 +16,25 @@ const IDENTIFICATION: [u8; 12] = [
 const SGIS: u32 = 0xffff;
 
 impl Gic {
-    /// What a load of `size` bytes at `offset` by `vcpu` gets.
+    /// What a load of `size` bytes at `offset` of the distributor by `vcpu` gets.
     pub fn read(&self, vcpu: u8, offset: u64, size: u8) -> u64 {
-        let Some(register) = Register::at(offset) else {
+        match self.version() {
+            Version::V2 => self.load(vcpu, Register::at(offset), offset, size),
+            Version::V3 => self.read_distributor(offset, size),
+        }
+    }
+
+    /// A store of `size` bytes at `offset` of the distributor by `vcpu`.
+    pub fn write(&mut self, vcpu: u8, offset: u64, size: u8, value: u64) {
+        match self.version() {
+            Version::V2 => self.store(vcpu, Register::at(offset), offset, size, value),
+            Version::V3 => self.write_distributor(offset, size, value),
+        }
+    }
+
+    /// What a load from `register`, which is at `offset`, gets.
+    pub(super) fn load(&self, vcpu: u8, register: Option<Register>, offset: u64, size: u8) -> u64 {
+        let Some(register) = register else {
             return 0;
         };
         match size {
@@ -37,9 +53,16 @@ impl Gic {
         }
     }
 
-    /// A store of `size` bytes at `offset` by `vcpu`.
-    pub fn write(&mut self, vcpu: u8, offset: u64, size: u8, value: u64) {
-        let Some(register) = Register::at(offset) else {
+    /// A store to `register`, which is at `offset`.
+    pub(super) fn store(
+        &mut self,
+        vcpu: u8,
+        register: Option<Register>,
+        offset: u64,
+        size: u8,
+        value: u64,
+    ) {
+        let Some(register) = register else {
             return;
         };
         let [b0, b1, b2, b3, ..] = value.to_le_bytes();
@@ -114,8 +137,15 @@ impl Gic {
     }
 
     fn write_word(&mut self, vcpu: u8, register: Register, value: u32) {
-        // SGIs are always enabled, edge-triggered, and made pending by their own registers.
-        let without_sgis = |index: usize| if index == 0 { value & !SGIS } else { value };
+        // A GICv2's SGIs are always enabled, edge-triggered, and made pending by their own registers.
+        let v2 = self.version() == Version::V2;
+        let without_sgis = |index: usize| {
+            if index == 0 && v2 {
+                value & !SGIS
+            } else {
+                value
+            }
+        };
         match register {
             Register::Control => self.interrupts.set_control(value),
             Register::Generate => self.generate(vcpu, value),

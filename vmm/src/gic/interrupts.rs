@@ -1,6 +1,6 @@
 //! What is known about each interrupt: 32 of them to a word of every kind, words 0 banked for each vCPU.
 
-use super::{FIRST_SPI, INTERRUPTS, MAX_VCPUS};
+use super::{FIRST_SPI, INTERRUPTS, MAX_VCPUS, Version};
 
 /// Words of SPIs.
 const SPI_WORDS: usize = (INTERRUPTS / 32 - 1) as usize;
@@ -12,6 +12,8 @@ const PRIORITY_MASK: u8 = 0xff << PRIORITY_SHIFT;
 const CONTROL_MASK: u32 = 3;
 /// The SGIs' bits in word 0.
 const SGIS: u32 = 0xffff;
+/// GICD_IROUTER: affinity 3 to 0. There is no Interrupt_Routing_Mode: GICD_TYPER.No1N says so.
+const AFFINITY: u64 = 0xff_00ff_ffff;
 
 /// 32 interrupts: a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +43,8 @@ struct Bank {
     sources: [u8; 16],
     /// SPIs that go to this vCPU: the first of their targets (§3.2.3, the 1-N model).
     targeted: [u32; SPI_WORDS],
+    /// GICR_WAKER.ProcessorSleep: nothing is to be forwarded (IHI 0069H §12.11).
+    asleep: bool,
 }
 
 /// All interrupts.
@@ -50,6 +54,9 @@ pub(super) struct Interrupts {
     shared: [Bits; SPI_WORDS],
     priorities: [u8; SPIS],
     targets: [u8; SPIS],
+    /// GICD_IROUTER, as the guest has written it.
+    routes: [u64; SPIS],
+    version: Version,
     vcpus: u8,
 }
 
@@ -76,10 +83,15 @@ impl Bits {
 }
 
 impl Interrupts {
-    pub(super) fn new(vcpus: u8) -> Self {
-        const BANK: Bank = Bank {
+    pub(super) fn new(version: Version, vcpus: u8) -> Self {
+        // A GICv2's SGIs cannot be disabled; a GICv3's can, and its redistributors sleep at first.
+        let (enabled, asleep) = match version {
+            Version::V2 => (SGIS, false),
+            Version::V3 => (0, true),
+        };
+        let bank = Bank {
             bits: Bits {
-                enabled: SGIS,
+                enabled,
                 pending: 0,
                 line: 0,
                 active: 0,
@@ -90,13 +102,21 @@ impl Interrupts {
             priorities: [0; 32],
             sources: [0; 16],
             targeted: [0; SPI_WORDS],
+            asleep,
+        };
+        // Route 0 is the first vCPU's.
+        let target = match version {
+            Version::V2 => 0,
+            Version::V3 => 1,
         };
         let mut interrupts = Self {
             control: 0,
-            banks: [BANK; MAX_VCPUS],
+            banks: [bank; MAX_VCPUS],
             shared: [Bits::default(); SPI_WORDS],
             priorities: [0; SPIS],
-            targets: [0; SPIS],
+            targets: [target; SPIS],
+            routes: [0; SPIS],
+            version,
             vcpus,
         };
         interrupts.retarget();
@@ -104,8 +124,8 @@ impl Interrupts {
     }
 
     /// The state after power-on. Lines are inputs and keep their level.
-    pub(super) fn reset(&mut self, vcpus: u8) {
-        let old = core::mem::replace(self, Self::new(vcpus));
+    pub(super) fn reset(&mut self) {
+        let old = core::mem::replace(self, Self::new(self.version, self.vcpus));
         for (bank, old) in self.banks.iter_mut().zip(&old.banks) {
             bank.bits.line = old.bits.line;
         }
@@ -325,9 +345,57 @@ impl Interrupts {
         }
     }
 
-    /// Which SPIs go to which vCPU. With only one vCPU they all go to it, whatever their targets say (§4.3.12).
+    /// GICD_IROUTER of an SPI.
+    pub(super) fn route(&self, intid: usize) -> u64 {
+        let shared = intid.checked_sub(32);
+        let route = shared.and_then(|shared| self.routes.get(shared));
+        route.copied().unwrap_or(0)
+    }
+
+    /// Sends an SPI to the vCPU with this affinity; to none, if none has it.
+    pub(super) fn set_route(&mut self, intid: usize, value: u64) {
+        let Some(shared) = intid.checked_sub(32) else {
+            return;
+        };
+        let affinity = value & AFFINITY;
+        let vcpu = (0..self.vcpus).find(|vcpu| u64::from(*vcpu) == affinity);
+        if let (Some(route), Some(target)) =
+            (self.routes.get_mut(shared), self.targets.get_mut(shared))
+        {
+            *route = affinity;
+            *target = vcpu.map_or(0, |vcpu| 1 << vcpu);
+            self.retarget();
+        }
+    }
+
+    /// Makes an SGI of a GICv3 pending at `vcpu`, if it is in one of `groups` (a bit each).
+    pub(super) fn raise(&mut self, vcpu: u8, intid: u8, groups: u8) {
+        let bit = 1 << (intid & 15);
+        if let Some(bits) = self.bits_mut(vcpu, 0) {
+            let of_group = if bits.group & bit == 0 { 1 } else { 2 };
+            if groups & of_group != 0 {
+                bits.pending |= bit;
+            }
+        }
+    }
+
+    pub(super) fn is_asleep(&self, vcpu: u8) -> bool {
+        self.bank(vcpu).is_some_and(|bank| bank.asleep)
+    }
+
+    pub(super) fn set_asleep(&mut self, vcpu: u8, asleep: bool) {
+        if let Some(bank) = self.bank_mut(vcpu) {
+            bank.asleep = asleep;
+        }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Which SPIs go to which vCPU. With only one vCPU a GICv2's all go to it, whatever their targets say (§4.3.12).
     fn retarget(&mut self) {
-        let alone = self.vcpus == 1;
+        let alone = self.vcpus == 1 && self.version == Version::V2;
         let (targets, _) = self.targets.as_chunks::<32>();
         for (bank, vcpu) in self.banks.iter_mut().zip(0_u32..) {
             for (word, targets) in bank.targeted.iter_mut().zip(targets) {

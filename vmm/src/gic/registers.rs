@@ -71,6 +71,52 @@ impl Register {
         Some(make(usize::try_from((offset - first) / 4).ok()?))
     }
 
+    /// The register of a GICv3's distributor: SPIs only, and no targets, because affinity routing is always on
+    /// (IHI 0069H §12.8). Routes are not here: they are wider.
+    pub(super) fn of_distributor(offset: u64) -> Option<Self> {
+        match Self::at(offset) {
+            Some(
+                Self::Identification(_)
+                | Self::Target(_)
+                | Self::Generate
+                | Self::ClearSgi(_)
+                | Self::SetSgi(_),
+            ) => None,
+            None => Self::identification(offset),
+            Some(register) if register.is_private() => None,
+            register => register,
+        }
+    }
+
+    /// The register of a redistributor's second frame: SGIs and PPIs, at the offsets where a GICv2's distributor has them
+    /// (IHI 0069H §12.10).
+    pub(super) fn of_private_frame(offset: u64) -> Option<Self> {
+        Self::at(offset).filter(|register| register.is_private())
+    }
+
+    /// The identification registers of a GICv3's frames, at the end of 64 KiB.
+    pub(super) fn identification(offset: u64) -> Option<Self> {
+        let index = offset.checked_sub(0xffd0)? / 4;
+        let index = usize::try_from(index).ok()?;
+        (index < 12).then_some(Self::Identification(index))
+    }
+
+    /// Whether it is about SGIs and PPIs.
+    const fn is_private(self) -> bool {
+        matches!(
+            self,
+            Self::Group(0)
+                | Self::SetEnable(0)
+                | Self::ClearEnable(0)
+                | Self::SetPending(0)
+                | Self::ClearPending(0)
+                | Self::SetActive(0)
+                | Self::ClearActive(0)
+                | Self::Priority(0..32)
+                | Self::Configuration(0 | 1)
+        )
+    }
+
     /// Whether single bytes of it may be accessed (§4.1.4).
     pub(super) const fn has_bytes(self) -> bool {
         matches!(

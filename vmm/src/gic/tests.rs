@@ -1,6 +1,7 @@
 //! Every register, and the controller against hardware that is played by a small model.
 
 mod model;
+mod v3;
 
 use super::*;
 

@@ -49,6 +49,7 @@ impl Machine {
                 .get(index)
                 .map_or(0, |device| device.transport.read(offset, size)),
             Target::Distributor(offset) => self.gic.read(vcpu.id(), offset, size),
+            Target::Redistributors(offset) => self.gic.read_redistributor(offset, size),
             Target::Uart(offset) => self.uart.as_ref().map_or(0, |uart| uart.read(offset)),
             Target::Empty | Target::Ram | Target::Nothing => 0,
         }
@@ -74,6 +75,10 @@ impl Machine {
             }
             Target::Distributor(offset) => {
                 self.gic.write(vcpu.id(), offset, size, value);
+                self.deliver()?;
+            }
+            Target::Redistributors(offset) => {
+                self.gic.write_redistributor(offset, size, value);
                 self.deliver()?;
             }
             Target::Uart(offset) => {

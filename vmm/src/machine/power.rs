@@ -18,7 +18,7 @@ use crate::load::{copy, load, unify};
 use crate::psci::{self, Affinity, Call};
 use crate::report::{self, Cause};
 use crate::vcpu::{self, Context, State};
-use sel4cp_pd::{self as pd, Vcpu, log};
+use sel4cp_pd::{self as pd, Vcpu, cache, log};
 
 /// Seconds until a guest's log says which of its backends are missing.
 const PATIENCE: u64 = 5;
@@ -219,7 +219,7 @@ impl Machine {
     /// Has the vCPUs that have something in their list registers empty them.
     fn drain(&mut self) -> Result<(), Cause> {
         self.phase = Phase::Draining;
-        let code = drain::bytes();
+        let code = drain::bytes(self.gic.version());
         let at = self.ram.start().value();
         let (first, second) = cpu_interface(self.config);
         let mut copied = false;
@@ -229,7 +229,7 @@ impl Machine {
             }
             if !core::mem::replace(&mut copied, true) {
                 copy(&code, at, &self.ram, &self.config.ram);
-                unify(at, 4 * drain::CODE.len() as u64, &self.config.ram);
+                unify(at, code.len() as u64, &self.config.ram);
             }
             self.set_state(vcpu, State::Draining);
             vcpu::start(vcpu, at, first, second)?;
@@ -289,6 +289,12 @@ impl Machine {
         self.alarm.patience = None;
         self.phase = Phase::Running;
         let boot = Vcpu::new(0);
+        if self.config.caches != 0 {
+            // The kernel has zeroed RAM through them, or the guest has used them before its reset. What they wrote back later
+            // would lie over what the guest writes meanwhile.
+            let ram = &self.config.ram;
+            cache::flush(ram.vaddr, ram.vaddr.saturating_add(ram.size));
+        }
         let started = load(&self.files, &self.ram, &self.config.ram)
             .map_err(Cause::Load)
             .and_then(|start| self.turn_on(boot, start.entry, start.device_tree));

@@ -3,6 +3,7 @@
 mod devices;
 mod life;
 mod sleep;
+mod v3;
 
 use super::*;
 use crate::vcpu::State;

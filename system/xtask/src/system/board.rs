@@ -1,12 +1,34 @@
 //! The machines, and what a guest sees: read from the files in `dts/`, where every address is written once.
 
 use super::dts::{self, Node};
+use sel4cp_abi::uart::UartKind;
 
-/// A kind of machine: name and device tree source.
-const BOARDS: [(&str, &str); 1] = [(
-    "qemu_virt_aarch64",
-    include_str!("../../../../dts/qemu_virt_aarch64.dts"),
-)];
+/// The kinds of machines: name and device tree source. The first is the one that QEMU plays.
+const BOARDS: [(&str, &str); 5] = [
+    (
+        "qemu_virt_aarch64",
+        include_str!("../../../../dts/qemu_virt_aarch64.dts"),
+    ),
+    ("imx8mm_evk", include_str!("../../../../dts/imx8mm_evk.dts")),
+    ("maaxboard", include_str!("../../../../dts/maaxboard.dts")),
+    ("odroidc4", include_str!("../../../../dts/odroidc4.dts")),
+    ("zcu102", include_str!("../../../../dts/zcu102.dts")),
+];
+/// The UARTs that there are drivers for, by a name that their nodes are compatible with.
+const UARTS: [(&str, UartKind); 4] = [
+    ("arm,pl011", UartKind::Pl011),
+    ("fsl,imx6q-uart", UartKind::Imx),
+    ("amlogic,meson-gx-uart", UartKind::Meson),
+    ("cdns,uart-r1p12", UartKind::Cadence),
+];
+/// The interrupt controllers, by a name that their nodes are compatible with, and whether each is a GICv3.
+const CONTROLLERS: [(&str, bool); 3] = [
+    ("arm,cortex-a15-gic", false),
+    ("arm,gic-400", false),
+    ("arm,gic-v3", true),
+];
+/// What the machine that QEMU plays is compatible with.
+const QEMU: &str = "linux,dummy-virt";
 /// What a guest sees.
 const GUEST: &str = include_str!("../../../../dts/guest.dts");
 /// Low bits of an interrupt specifier's flags: an active-high level.
@@ -49,17 +71,29 @@ pub(super) struct Transport {
     pub(super) bus: String,
 }
 
+/// A machine's interrupt controller, as far as guests see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Controller {
+    /// A GICv2, with the registers of its virtual CPU interface.
+    V2(Area),
+    /// A GICv3, whose virtual CPU interface is system registers.
+    V3,
+}
+
 /// A machine.
 #[derive(Clone, Debug)]
 pub(super) struct Board {
     pub(super) name: &'static str,
+    /// QEMU plays it, without caches, and the bundled kernel knows it.
+    pub(super) is_qemu: bool,
     /// Memory that is used by physical address only.
     pub(super) pool: Area,
     pub(super) uart: Hardware,
-    /// The physical timer.
-    pub(super) timer: Interrupt,
-    /// The virtual CPU interface.
-    pub(super) virtual_cpu_interface: Area,
+    pub(super) uart_kind: UartKind,
+    /// The physical timer, where the kernel gives it to PDs.
+    pub(super) timer: Option<Interrupt>,
+    pub(super) controller: Controller,
+    /// The hardware behind disks and network devices, none where there is no driver for it.
     pub(super) transports: Vec<Transport>,
     pub(super) guest: GuestMap,
 }
@@ -70,7 +104,10 @@ pub(super) struct GuestMap {
     /// The tree that the tool completes.
     pub(super) tree: Node,
     pub(super) distributor: Area,
+    /// Where the machine has a GICv2.
     pub(super) cpu_interface: Area,
+    /// Where the machine has a GICv3: one vCPU's, which those of the others follow.
+    redistributors: Area,
     pub(super) uart: Hardware,
     /// The first device's register file and interrupt; the others follow it.
     pub(super) device: Hardware,
@@ -81,8 +118,8 @@ pub(super) struct GuestMap {
 impl Board {
     /// The boards' names.
     pub(super) const NAMES: &'static [&'static str] = &{
-        let [(name, _)] = BOARDS;
-        [name]
+        let [(a, _), (b, _), (c, _), (d, _), (e, _)] = BOARDS;
+        [a, b, c, d, e]
     };
 
     /// The board called `name`; an error if its file does not say what is needed.
@@ -103,15 +140,24 @@ impl Board {
         let file = |error| format!("dts/{name}.dts: {error}");
         let tree = dts::parse(source).map_err(file)?;
         let machine = || -> Result<Self, String> {
-            let transports = tree.child("transports").ok_or("no node transports")?;
+            let uart = labelled(&tree, "uart")?;
+            let gic = labelled(&tree, "gic")?;
+            let timer = tree.labelled("timer");
+            let transports = tree.child("transports");
             Ok(Self {
                 name,
+                is_qemu: tree.texts("compatible").any(|text| text == QEMU),
                 pool: area(labelled(&tree, "pool")?, 0)?,
-                uart: hardware(labelled(&tree, "uart")?)?,
-                timer: interrupt(labelled(&tree, "timer")?, 1)?,
-                virtual_cpu_interface: area(labelled(&tree, "gic")?, 3)?,
+                uart: hardware(uart)?,
+                uart_kind: kind(uart, &UARTS)?,
+                timer: timer.map(|timer| interrupt(timer, 1)).transpose()?,
+                controller: if kind(gic, &CONTROLLERS)? {
+                    Controller::V3
+                } else {
+                    Controller::V2(area(gic, 3)?)
+                },
                 transports: transports
-                    .children
+                    .map_or(&[][..], |node| node.children.as_slice())
                     .iter()
                     .map(transport)
                     .collect::<Result<_, _>>()?,
@@ -129,17 +175,43 @@ impl GuestMap {
         Ok(Self {
             distributor: area(gic, 0)?,
             cpu_interface: area(gic, 1)?,
+            redistributors: area(labelled(&tree, "gic_v3")?, 1)?,
             uart: hardware(labelled(&tree, "uart")?)?,
             device: hardware(labelled(&tree, "virtio")?)?,
             ram: area(labelled(&tree, "ram")?, 0)?.start,
             tree,
         })
     }
+
+    /// The redistributors of a guest with so many vCPUs.
+    pub(super) fn redistributors_of(&self, vcpus: u32) -> Area {
+        let Area { start, size } = self.redistributors;
+        Area {
+            start,
+            size: size.saturating_mul(vcpus.into()),
+        }
+    }
 }
 
 fn labelled<'a>(tree: &'a Node, label: &str) -> Result<&'a Node, String> {
     tree.labelled(label)
         .ok_or_else(|| format!("no node has the label {label}"))
+}
+
+/// What `node` is, by the first of `known` that it is compatible with.
+fn kind<T: Copy>(node: &Node, known: &[(&str, T)]) -> Result<T, String> {
+    let found = node
+        .texts("compatible")
+        .find_map(|text| known.iter().find(|(name, _)| *name == text));
+    found.map(|(_, kind)| *kind).ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        format!(
+            "{}: found compatible with {}, expected one of {}",
+            node.name,
+            node.texts("compatible").collect::<Vec<_>>().join(", "),
+            names.join(", ")
+        )
+    })
 }
 
 fn area(node: &Node, index: usize) -> Result<Area, String> {
@@ -209,8 +281,14 @@ mod tests {
                 size: 0x2000_0000
             }
         );
-        assert_eq!((board.uart.interrupt.number, board.timer.number), (33, 30));
-        assert_eq!(board.virtual_cpu_interface.start, 0x0804_0000);
+        assert!(board.is_qemu);
+        assert_eq!(board.uart_kind, UartKind::Pl011);
+        assert_eq!(board.uart.interrupt.number, 33);
+        assert_eq!(board.timer.map(|timer| timer.number), Some(30));
+        let Controller::V2(interface) = board.controller else {
+            panic!("{:?}", board.controller)
+        };
+        assert_eq!(interface.start, 0x0804_0000);
         let interrupts: Vec<u32> = board
             .transports
             .iter()
@@ -230,5 +308,49 @@ mod tests {
             (board.guest.ram, board.guest.device.interrupt.number),
             (0x4000_0000, 48)
         );
+    }
+
+    #[test]
+    fn the_other_boards_have_what_their_manuals_say() {
+        use UartKind::{Cadence, Imx, Meson};
+        // UART: kind, address, INTID; the virtual CPU interface of a GICv2.
+        let expected = [
+            ("imx8mm_evk", (Imx, 0x3089_0000, 59), None),
+            ("maaxboard", (Imx, 0x3086_0000, 58), None),
+            ("odroidc4", (Meson, 0xff80_3000, 225), Some(0xffc0_6000)),
+            ("zcu102", (Cadence, 0xff00_0000, 53), Some(0xf906_f000)),
+        ];
+        for (name, (kind, address, number), interface) in expected {
+            let board = Board::find(name).unwrap().unwrap();
+            let uart = board.uart;
+            assert_eq!(board.uart_kind, kind, "{name}");
+            assert_eq!(
+                (uart.registers.start, uart.interrupt.number),
+                (address, number),
+                "{name}"
+            );
+            // Only the Meson's is an edge.
+            assert_eq!(uart.interrupt.level, kind != Meson, "{name}");
+            let found = match board.controller {
+                Controller::V2(area) => Some(area.start),
+                Controller::V3 => None,
+            };
+            assert_eq!(found, interface, "{name}");
+            assert!(!board.is_qemu && board.timer.is_none(), "{name}");
+            assert!(board.transports.is_empty(), "{name}");
+            assert_eq!(board.pool.size, 0x2000_0000, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_driver_for_is_refused() {
+        let source = include_str!("../../../../dts/zcu102.dts");
+        let error = Board::read("zcu102", &source.replace("cdns,", "acme,")).unwrap_err();
+        assert!(
+            error.starts_with("dts/zcu102.dts: serial@ff000000: found compatible with"),
+            "{error}"
+        );
+        let error = Board::read("zcu102", &source.replace("arm,gic-400", "arm,gic-v5"));
+        assert!(error.unwrap_err().contains("arm,gic-v5, expected one of"));
     }
 }

@@ -1,6 +1,6 @@
 //! A guest's device tree: `dts/guest.dts`, completed for the guest.
 
-use super::board::{Area, Board};
+use super::board::{Area, Board, Controller};
 use super::dts::{Node, Value, wide};
 use super::model::Guest;
 use super::placement::{DEVICE_TREE_BYTES, Placement};
@@ -38,6 +38,10 @@ fn complete(
     ram: Area,
     placement: &Placement,
 ) -> Result<(), String> {
+    let v3 = take(tree, "gic_v3")?;
+    if board.controller == Controller::V3 {
+        interrupt_controller(tree, v3, board, guest)?;
+    }
     let uart = tree.labelled("uart").map(|node| format!("/{}", node.name));
     let cpu = take(tree, "cpu")?;
     let cpus = tree.children.iter_mut().find(|node| node.name == "cpus");
@@ -85,6 +89,23 @@ fn complete(
         chosen.set("linux,initrd-start", wide(placement.initrd.start).to_vec());
         chosen.set("linux,initrd-end", wide(placement.initrd.end()).to_vec());
     }
+    Ok(())
+}
+
+/// Puts the GICv3 `v3` where the GICv2 is in `tree`, under its name and label.
+fn interrupt_controller(
+    tree: &mut Node,
+    mut v3: Node,
+    board: &Board,
+    guest: &Guest,
+) -> Result<(), String> {
+    let v2 = labelled(tree, "gic")?;
+    let redistributors = board.guest.redistributors_of(guest.vcpus);
+    let ranges = [board.guest.distributor, redistributors];
+    v3.set("reg", ranges.into_iter().flat_map(reg).collect());
+    v3.label = v2.label.take();
+    v3.name = std::mem::take(&mut v2.name);
+    *v2 = v3;
     Ok(())
 }
 

@@ -62,7 +62,13 @@ impl Node {
 
     /// The first text of `property`.
     pub(super) fn text(&self, property: &str) -> Option<&str> {
-        self.values(property).iter().find_map(|value| match value {
+        self.texts(property).next()
+    }
+
+    /// The texts of `property`; none if it is missing.
+    pub(super) fn texts(&self, property: &str) -> impl Iterator<Item = &str> {
+        let values = self.values(property).iter();
+        values.filter_map(|value| match value {
             Value::Text(text) => Some(text.as_str()),
             _ => None,
         })

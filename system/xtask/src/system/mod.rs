@@ -5,7 +5,7 @@
 //!
 //! | section | key | value | without it |
 //! |---|---|---|---|
-//! | | `board` | `"qemu_virt_aarch64"` | an error |
+//! | | `board` | `"qemu_virt_aarch64"`, `"imx8mm_evk"`, `"maaxboard"`, `"odroidc4"`, `"zcu102"` | an error |
 //! | `[[vm]]` | `name` | letters a-z, digits and `_` | an error |
 //! | | `memory` | a size such as `"256M"`, a multiple of 2M | `"256M"` |
 //! | | `vcpus` | 1 | 1 |
@@ -23,7 +23,8 @@
 //! | | `forward` | ports of the host's loopback address, `["tcp:2222-22"]` | none |
 //!
 //! A guest has a disk or a network device if it has the section, and a console in any case. Paths start in the
-//! file's folder.
+//! file's folder. Where the board has no driver for a section's device, the guest goes without it
+//! ([`System::warnings`]). A board is a file in `dts/`.
 
 mod board;
 mod device_tree;
@@ -32,6 +33,7 @@ mod error;
 mod files;
 mod generate;
 mod kernel;
+mod lacks;
 mod limits;
 mod model;
 mod parse;

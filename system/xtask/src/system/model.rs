@@ -1,6 +1,6 @@
 //! A checked system: what the rest of the tool works on.
 
-use super::board::Board;
+use super::board::{Board, Controller};
 use std::path::{Path, PathBuf};
 
 /// A system: its machine and its guests.
@@ -10,6 +10,7 @@ pub struct System {
     pub(super) name: String,
     pub(super) board: Board,
     pub(super) guests: Vec<Guest>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// Where a guest's kernel, initial RAM disk or root disk comes from.
@@ -120,13 +121,28 @@ impl System {
         self.board.name
     }
 
+    /// Whether QEMU plays the board; the bundled kernel runs on no other one.
+    pub fn is_qemu(&self) -> bool {
+        self.board.is_qemu
+    }
+
+    /// What the file asks for and the board cannot give, or the board lacks for everybody: a line for each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// What the programs for this board take for granted about the kernel, by the names of the SDK's `gen_config.json`.
-    pub fn kernel_needs(&self) -> &'static [(&'static str, &'static str)] {
-        // GICv2, and a timer driver that uses the physical timer.
-        &[
-            ("ARM_GIC_V3_SUPPORT", "false"),
-            ("EXPORT_PTMR_USER", "true"),
-        ]
+    pub fn kernel_needs(&self) -> Vec<(&'static str, &'static str)> {
+        let v3 = match self.board.controller {
+            Controller::V2(_) => "false",
+            Controller::V3 => "true",
+        };
+        let mut needs = vec![("ARM_GIC_V3_SUPPORT", v3)];
+        if self.board.timer.is_some() {
+            // The timer driver uses the physical timer.
+            needs.push(("EXPORT_PTMR_USER", "true"));
+        }
+        needs
     }
 
     /// The guests, in the file's order.

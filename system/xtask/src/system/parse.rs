@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::model::{Block, Console, Forward, Guest, Lines, Net, Source, System};
 use super::reader::{Reader, Section};
 use super::text::{nearest, one_of, parse_mac, parse_size, size};
-use super::{files, limits};
+use super::{files, lacks, limits};
 use sel4cp_abi::image::LARGE_PAGE;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -67,8 +67,10 @@ impl System {
         let folder = path.parent().unwrap_or(Path::new(""));
         let root = reader.root(&document);
         let board = board(&root).map(|board| chosen.unwrap_or(board));
-        let guests = guests(&reader, &root, folder);
-        if let (Some(board), Some(guests)) = (&board, &guests) {
+        let mut guests = guests(&reader, &root, folder);
+        let mut warnings = Vec::new();
+        if let (Some(board), Some(guests)) = (&board, &mut guests) {
+            warnings = lacks::take(board, guests);
             limits::check(&reader, board, &root, guests);
             for guest in guests {
                 reader.add(files::check_named(path, guest, board));
@@ -81,6 +83,7 @@ impl System {
                 name: name.into_owned(),
                 board,
                 guests,
+                warnings,
             }),
             _ => Err(Error::Mistakes(mistakes)),
         }

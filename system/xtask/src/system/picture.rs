@@ -22,6 +22,9 @@ pub(super) fn picture(
         KernelKind::Sel4 => "seL4",
     };
     let mut text = format!("{} on {}, for {kernel}\n", system.name, system.board.name);
+    for line in &system.warnings {
+        let _ = writeln!(text, "  {line}");
+    }
     text.push_str("\nProtection domains, the most urgent first\n");
     let mut pds: Vec<&Pd> = plan.pds.iter().collect();
     pds.sort_by_key(|pd| std::cmp::Reverse(program(pd.program).1));

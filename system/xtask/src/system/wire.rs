@@ -3,7 +3,7 @@
 mod devices;
 mod shared;
 
-use super::board::{Area, Board, Hardware, Transport};
+use super::board::{Area, Board, Controller, Hardware, Interrupt, Transport};
 use super::files::Checked;
 use super::model::{Guest, System};
 use super::plan::{PdId, Plan, RegionId, Rights};
@@ -68,9 +68,11 @@ pub(super) fn wire(
     let mut plan = Plan::default();
     let supervisor = plan.domain("supervisor".to_owned(), Program::Supervisor);
     let serial = plan.domain("serial".to_owned(), Program::Serial);
-    let timer = plan.domain("timer".to_owned(), Program::Timer);
-    let power = plan.domain("power".to_owned(), Program::Power);
     let board = &system.board;
+    let timer = board
+        .timer
+        .map(|interrupt| (plan.domain("timer".to_owned(), Program::Timer), interrupt));
+    let power = plan.domain("power".to_owned(), Program::Power);
     let mut wiring = Wiring {
         plan,
         board,
@@ -109,7 +111,8 @@ struct Wiring<'a> {
     out: &'a Path,
     supervisor: PdId,
     serial: PdId,
-    timer: PdId,
+    /// The timer driver and its interrupt, where there is one.
+    timer: Option<(PdId, Interrupt)>,
     power: PdId,
     configs: Vec<(PdId, Vec<u8>)>,
     clients: Vec<SerialClient>,
@@ -156,7 +159,7 @@ impl Wiring<'_> {
         };
         self.plan.map_guest(vmm, ram, map.ram, Rights::All, true);
         let ram_region = self.plan.map(vmm, ram, Rights::ReadWrite, true, map.ram);
-        self.cpu_interface(vmm);
+        let redistributors = self.interrupt_controller(vmm, guest.vcpus);
 
         let placement = input.checked.placement;
         let kernel = input.files.kernel.clone();
@@ -191,8 +194,7 @@ impl Wiring<'_> {
         } else {
             (Region::NONE, Ring::NONE)
         };
-        let timer = self.shared_page(&format!("{name}_timer"), vmm, self.timer);
-        self.deadlines.push(timer.1);
+        let timer = self.deadline_page(&format!("{name}_timer"), vmm);
         let power = self.plan.channel(vmm, self.power, None);
         self.guest_channels |= 1 << power.1;
 
@@ -220,31 +222,52 @@ impl Wiring<'_> {
             registers,
             uart,
             uart_output,
-            timer: timer.0,
+            timer,
             distributor: map.distributor.start,
             distributor_size: map.distributor.size,
+            redistributors: redistributors.start,
+            redistributors_size: redistributors.size,
             power_channel: power.0,
             vcpu_count: guest.vcpus,
             device_count: u32::try_from(devices.len()).unwrap_or(u32::MAX),
             uart_interrupt: map.uart.interrupt.number,
+            caches: u32::from(!self.board.is_qemu),
+            reserved: 0,
             devices: register_files(map.device, &devices),
         };
         self.configure(vmm, &config);
         Ok(())
     }
 
-    /// The guest's GIC CPU interface is the hardware's virtual one.
-    fn cpu_interface(&mut self, vmm: PdId) {
+    /// Gives the guest the hardware's virtual CPU interface, where it is memory. Where it is system registers, there are
+    /// redistributors for the VMM to emulate: this is their range, which is empty otherwise.
+    fn interrupt_controller(&mut self, vmm: PdId, vcpus: u32) -> Area {
+        let map = &self.board.guest;
+        let virtual_cpu_interface = match self.board.controller {
+            Controller::V2(area) => area,
+            Controller::V3 => return map.redistributors_of(vcpus),
+        };
         let area = Area {
-            start: self.board.virtual_cpu_interface.start,
-            size: self.board.guest.cpu_interface.size,
+            start: virtual_cpu_interface.start,
+            size: map.cpu_interface.size,
         };
         let name = "gic_virtual_cpu_interface";
         let region = self.plan.find(name);
         let region = region.unwrap_or_else(|| self.plan.physical(name.to_owned(), area));
-        let address = self.board.guest.cpu_interface.start;
+        let address = map.cpu_interface.start;
         self.plan
             .map_guest(vmm, region, address, Rights::ReadWrite, false);
+        Area { start: 0, size: 0 }
+    }
+
+    /// A page in which `pd` tells the timer driver its deadline, and the channel to it; none without that driver.
+    fn deadline_page(&mut self, name: &str, pd: PdId) -> Ring {
+        let Some((timer, _)) = self.timer else {
+            return Ring::NONE;
+        };
+        let (own, deadline) = self.shared_page(name, pd, timer);
+        self.deadlines.push(deadline);
+        own
     }
 
     /// A page of registers that the VMM keeps and its guest reads without an exit.

@@ -72,6 +72,7 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
     let options = arguments.common.options()?;
     // What can be refused is refused before anything is built, or a disk in use replaced.
     let system = System::load_on(&path, options.board.as_deref())?;
+    check_board(&system, &repo.shown(&path))?;
     if let Some(name) = &arguments.guest {
         check_guest(&system, &repo.shown(&path), name)?;
     }
@@ -108,6 +109,16 @@ pub fn run(repo: &Repo, arguments: Arguments) -> Result<ExitCode> {
         }
         None => interactive(&built, &command(Serial::Person)?, &arguments),
     }
+}
+
+fn check_board(system: &System, file: &str) -> Result<()> {
+    if !system.is_qemu() {
+        let board = system.board();
+        bail!(
+            "{file} is for the board {board}, which QEMU does not play here; expected qemu_virt_aarch64 (`build` makes the image for {board})"
+        );
+    }
+    Ok(())
 }
 
 fn check_guest(system: &System, file: &str, name: &str) -> Result<()> {
@@ -219,4 +230,22 @@ fn end_all(console: &mut Console, guests: &[String]) -> Result<()> {
 fn stopped(report: &str) -> ExitCode {
     eprintln!("{}", process::tail(report, 60));
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_that_qemu_does_not_play_is_refused() {
+        let repo = Repo::find().unwrap();
+        let path = repo.path(assemble::DEFAULT);
+        let check = |board| check_board(&System::load_on(&path, Some(board)).unwrap(), "file");
+        check("qemu_virt_aarch64").unwrap();
+        let error = check("zcu102").unwrap_err().to_string();
+        assert!(
+            error.contains("zcu102") && error.contains("qemu_virt_aarch64"),
+            "{error}"
+        );
+    }
 }

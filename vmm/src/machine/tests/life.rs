@@ -7,7 +7,7 @@ const SYSTEM_OFF: [u64; 4] = [0x8400_0008, 0, 0, 0];
 const SYSTEM_RESET: [u64; 4] = [0x8400_0009, 0, 0, 0];
 const SECOND: u64 = 62_500_000;
 
-fn read_ram(fixture: &Fixture, address: u64, len: u32) -> Vec<u8> {
+pub(super) fn read_ram(fixture: &Fixture, address: u64, len: u32) -> Vec<u8> {
     let span = fixture
         .ram
         .check(GuestRange::new(GuestAddress::new(address), len))
@@ -189,7 +189,10 @@ fn list_registers_are_emptied_before_a_restart() {
     let taken = calls();
     assert!(started(&taken, CPU0, RAM, 0x0801_0000), "{taken:?}");
     assert_eq!(x(CPU0, 1), 0x0801_1000);
-    assert_eq!(read_ram(&fixture, RAM, 84), crate::drain::bytes());
+    assert_eq!(
+        read_ram(&fixture, RAM, 84),
+        crate::drain::bytes(crate::gic::Version::V2).as_slice()
+    );
     // It ends the one, and the kernel has not told about the other when it is done.
     fixture.fault(CPU0, MAINTENANCE, &[0]);
     assert_eq!(calls(), [Call::Reply(MessageInfo::default(), vec![])]);
@@ -280,4 +283,21 @@ fn a_fault_of_an_unknown_vcpu_changes_nothing() {
     fixture.fault(Vcpu::new(200), VM, &[0, REGISTERS, 0, STORE]);
     assert_eq!(calls(), []);
     assert_eq!(fixture.machine.phase, Phase::Running);
+}
+
+#[test]
+fn where_there_are_caches_all_of_ram_is_written_back_before_the_guest_starts() {
+    for caches in [0, 1] {
+        let mut config = config(1, 1, &kernel(b"mov x0, "));
+        config.caches = caches;
+        let mut fixture = Fixture::with(&config);
+        host::calls();
+        fixture.announce(0);
+        let taken = calls();
+        let (start, size) = (config.ram.vaddr, config.ram.size);
+        let flush = Call::Cache(start, start + size);
+        let at = taken.iter().position(|call| *call == flush);
+        assert_eq!(at.is_some(), caches != 0, "{taken:?}");
+        assert!(started(&taken[at.unwrap_or(0)..], CPU0, RAM, DEVICE_TREE));
+    }
 }

@@ -19,20 +19,8 @@ impl Wiring<'_> {
         };
         self.configure(self.power, &power);
 
-        let serial_timer = self.shared_page("serial_timer", self.serial, self.timer);
-        self.deadlines.push(serial_timer.1);
-        let interrupt_channel = self.plan.interrupt(self.timer, self.board.timer);
-        let timer = TimerConfig {
-            header: self.header::<TimerConfig>(self.timer, Program::Timer, NO_GUEST)?,
-            interrupt_channel,
-            client_count: u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX),
-            clients: filled::<_, MAX_TIMER_CLIENTS>(
-                "clients of the timer",
-                &self.deadlines,
-                Ring::NONE,
-            )?,
-        };
-        self.configure(self.timer, &timer);
+        let serial_timer = self.deadline_page("serial_timer", self.serial);
+        self.timer()?;
 
         let supervisor = self.supervision()?;
         self.configure(self.supervisor, &supervisor);
@@ -56,11 +44,13 @@ impl Wiring<'_> {
             header: self.header::<SerialConfig>(self.serial, Program::Serial, NO_GUEST)?,
             registers,
             state: page.0,
-            timer: serial_timer.0,
+            timer: serial_timer,
             interrupt_channel,
             client_count: u32::try_from(self.clients.len()).unwrap_or(u32::MAX),
             focus: 0,
             guest_count: u32::try_from(guests).unwrap_or(u32::MAX),
+            uart: self.board.uart_kind as u32,
+            reserved: 0,
             clients: filled::<_, MAX_SERIAL_CLIENTS>(
                 "clients of the serial line",
                 &self.clients,
@@ -91,6 +81,26 @@ impl Wiring<'_> {
             serial: u32::try_from(serial).unwrap_or(u32::MAX),
             children: filled::<_, MAX_CHILDREN>("children of the supervisor", &names, text("")?)?,
         })
+    }
+
+    /// The timer driver, where the kernel gives it a timer, after all that have deadlines.
+    fn timer(&mut self) -> Result<(), String> {
+        let Some((pd, interrupt)) = self.timer else {
+            return Ok(());
+        };
+        let interrupt_channel = self.plan.interrupt(pd, interrupt);
+        let timer = TimerConfig {
+            header: self.header::<TimerConfig>(pd, Program::Timer, NO_GUEST)?,
+            interrupt_channel,
+            client_count: u32::try_from(self.deadlines.len()).unwrap_or(u32::MAX),
+            clients: filled::<_, MAX_TIMER_CLIENTS>(
+                "clients of the timer",
+                &self.deadlines,
+                Ring::NONE,
+            )?,
+        };
+        self.configure(pd, &timer);
+        Ok(())
     }
 }
 
