@@ -15,7 +15,6 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// A machine with one or more guests, each at its shell.
 pub struct Machine {
     console: Console,
-    boot: Duration,
     disks: Vec<PathBuf>,
     offset: u64,
     monitor: PathBuf,
@@ -34,10 +33,9 @@ impl Machine {
     ) -> Self {
         let machine = qemu::Machine::start(command, guests, None).expect("QEMU starts");
         let mut console = Console::new(machine, LIMIT);
-        let boot = shell(&mut console);
+        shell(&mut console);
         let mut machine = Self {
             console,
-            boot,
             disks,
             offset,
             monitor,
@@ -150,7 +148,7 @@ impl Machine {
 
     /// Waits for a new login shell: after a reboot, or when the console has gone and come back.
     pub fn shell_again(&mut self) {
-        self.boot = shell(&mut self.console);
+        shell(&mut self.console);
     }
 
     /// Reboots the guest and waits for its shell.
@@ -247,13 +245,12 @@ impl Image {
     }
 }
 
-fn shell(console: &mut Console) -> Duration {
-    match console.shell() {
-        Ok(after) => after,
-        Err(error) => panic!(
+fn shell(console: &mut Console) {
+    if let Err(error) = console.shell() {
+        panic!(
             "no shell: {error:#}\n--- console\n{}",
             tail(&console.machine().log())
-        ),
+        );
     }
 }
 

@@ -2,13 +2,16 @@
 
 use crate::broken::Mistake;
 use crate::machine::{LIMIT, Machine};
+use crate::sha256;
 use crate::tool::checkout;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use xtask::assemble::{self, Built, Kernel, Options};
 use xtask::guest::disk::Disk;
+use xtask::pack::Configuration;
 use xtask::qemu::{self, Serial};
 use xtask::repo::Repo;
 
@@ -18,7 +21,6 @@ pub struct System {
     kernel: Kernel,
     spare: u64,
     bytes: Vec<u8>,
-    bare: bool,
     broken: Vec<(String, Mistake)>,
 }
 
@@ -30,9 +32,14 @@ impl System {
             kernel: Kernel::from_environment(),
             spare: 0,
             bytes: Vec::new(),
-            bare: false,
             broken: Vec::new(),
         }
+    }
+
+    /// The bundled kernel, whatever the tests are for.
+    pub fn bundled(mut self) -> Self {
+        self.kernel = Kernel::Bundled(Configuration::Release);
+        self
     }
 
     /// The kernel's debug configuration.
@@ -53,10 +60,19 @@ impl System {
         self
     }
 
-    /// The same guest on bare QEMU, without the VMM.
-    pub fn bare(mut self) -> Self {
-        self.bare = true;
-        self
+    /// The SHA-256 of each program before anything is patched, by name.
+    pub fn program_hashes(self) -> BTreeMap<String, String> {
+        let repo = Repo::find().expect("the test runs in the checkout");
+        let folder = self.build(&repo).folder.join("programs");
+        let programs = std::fs::read_dir(folder).expect("the programs are there");
+        programs
+            .map(|program| {
+                let path = program.expect("the folder can be read").path();
+                let name = path.file_name().expect("a file has a name");
+                let bytes = std::fs::read(&path).expect("the program can be read");
+                (name.to_string_lossy().into_owned(), sha256(&bytes))
+            })
+            .collect()
     }
 
     /// Makes the program called `program` start with a mistake.
@@ -99,11 +115,7 @@ impl System {
         for disk in &disks {
             self.extend(disk);
         }
-        let command = if self.bare {
-            built.bare(Serial::Program)
-        } else {
-            built.qemu(Serial::Program)
-        };
+        let command = built.qemu(Serial::Program);
         let mut command = command.expect("`cargo xtask test` has installed QEMU");
         let monitor = built.folder.join("monitor.sock");
         let _ = std::fs::remove_file(&monitor);

@@ -69,3 +69,11 @@ fn a_debug_build_runs_the_same() {
     assert_eq!(linux.run("uname -m"), "aarch64\n");
     linux.power_off();
 }
+
+#[test]
+fn the_programs_are_the_same_for_every_kernel_and_configuration() {
+    let hashes = System::new("linux").program_hashes();
+    assert!(hashes.len() >= 10, "{hashes:?}");
+    assert_eq!(hashes, System::new("linux").debug().program_hashes());
+    assert_eq!(hashes, System::new("linux").bundled().program_hashes());
+}
