@@ -52,7 +52,7 @@ fn a_console_domain_announces_serves_and_notifies() {
     host::set_config(&description);
 
     // What the program's init does, but for one thing: the test keeps a copy of each end.
-    let config = config();
+    let config = config::<BackendConfig>();
     let page = need("link", shared(&config.link.region));
     let pair = need("serial ring", byte_rings(&config.ring.region));
     let ram = need("guest RAM", guest_ram(&config.ram));

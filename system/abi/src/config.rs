@@ -17,6 +17,8 @@ pub const MAX_SERIAL_CLIENTS: usize = 44;
 pub const MAX_GUESTS: usize = 8;
 /// Most clients of the timer driver: the VMMs, and the serial driver.
 pub const MAX_TIMER_CLIENTS: usize = MAX_GUESTS + 1;
+/// Most peers of a guest's sockets, and most guests of the native services: the services and all guests but itself.
+pub const MAX_WIRES: usize = MAX_GUESTS;
 /// No channel: the peer does not exist in this system.
 pub const NO_CHANNEL: u32 = u32::MAX;
 
@@ -34,6 +36,8 @@ pub enum Program {
     VirtioNet = 7,
     Timer = 8,
     Power = 9,
+    Vsock = 10,
+    Services = 11,
 }
 
 /// A configuration structure: plain data that starts with a [`Header`] for its program.
@@ -52,6 +56,21 @@ macro_rules! plain {
         pub struct $name { $($body)* }
     )* };
 }
+
+macro_rules! config {
+    ($($type:ty: [$($program:ident),*];)*) => { $(
+        impl Config for $type {
+            const PROGRAMS: &'static [Program] = &[$(Program::$program),*];
+            fn header(&self) -> &Header {
+                &self.header
+            }
+        }
+    )* };
+}
+
+// After the macros that it uses.
+mod sockets;
+pub use sockets::{ServicesConfig, VsockConfig, Wire};
 
 plain! {
     /// What every configuration starts with.
@@ -339,17 +358,6 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
-}
-
-macro_rules! config {
-    ($($type:ty: [$($program:ident),*];)*) => { $(
-        impl Config for $type {
-            const PROGRAMS: &'static [Program] = &[$(Program::$program),*];
-            fn header(&self) -> &Header {
-                &self.header
-            }
-        }
-    )* };
 }
 
 config! {

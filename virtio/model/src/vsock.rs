@@ -177,7 +177,7 @@ bitflags! {
 }
 
 bitflags! {
-    /// Flags of [`Op::Rw`] of a [`SocketType::Seqpacket`] (§5.10.6.6.2).
+    /// Flags of [`Op::Rw`] of a [`SocketType::Seqpacket`] (§5.10.6.6.1).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Seq: u32 {
         /// The last packet of a message.
