@@ -117,9 +117,11 @@ impl Endpoint {
                 short |= socket.short;
                 connection.owed.reset |= connection.is_over();
             }
+            let was_open = connection.open;
             match connection.pay(&mut self.wire) {
                 Some(true) => *slot = None,
-                Some(false) => {}
+                // Just accepted: its service has not seen it yet.
+                Some(false) => again |= connection.open && !was_open,
                 None => short = true,
             }
         }

@@ -26,8 +26,9 @@ pub fn serve(socket: &mut Socket<'_>) {
     match socket.port() {
         ECHO => echo(socket),
         DISCARD => discard(socket),
-        SOURCE => source(socket),
-        _ => socket.reset(),
+        // It ends when nobody listens any more.
+        SOURCE => return source(socket),
+        _ => return socket.reset(),
     }
     if socket.is_finished() {
         socket.finish();

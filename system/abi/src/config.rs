@@ -12,7 +12,7 @@ pub const MAGIC: [u8; 8] = *b"sel4cp\0\x01";
 /// Most virtIO devices of one guest: one 4 KiB page of register files.
 pub const MAX_DEVICES: usize = 8;
 /// Most clients of the serial driver: a console, an early console and logs for each of many guests.
-pub const MAX_SERIAL_CLIENTS: usize = 44;
+pub const MAX_SERIAL_CLIENTS: usize = 54;
 /// Most VMMs, each a client of the timer and power drivers.
 pub const MAX_GUESTS: usize = 8;
 /// Most clients of the timer driver: the VMMs, and the serial driver.

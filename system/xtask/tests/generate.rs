@@ -11,8 +11,8 @@ mod support;
 
 use roxmltree::Document;
 use sel4cp_abi::config::{
-    BackendConfig, Config, NO_CHANNEL, PowerConfig, SerialConfig, TimerConfig, VirtioDriverConfig,
-    VmmConfig, parse,
+    BackendConfig, Config, NO_CHANNEL, PowerConfig, SerialConfig, ServicesConfig, TimerConfig,
+    VirtioDriverConfig, VmmConfig, VsockConfig, Wire, parse,
 };
 use sel4cp_abi::label::Labels;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use xtask::pack::{Configuration, pack};
 use xtask::system::{Generated, GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 11] = [
     "vmm",
     "console",
     "net",
@@ -32,6 +32,8 @@ const PROGRAMS: [&str; 9] = [
     "virtio_net",
     "timer",
     "power",
+    "vsock",
+    "services",
 ];
 
 struct Made {
@@ -128,7 +130,7 @@ fn the_configurations_agree_with_the_system_file() {
         let text = made.sdf();
         let document = Document::parse(&text).unwrap();
         let sdf = Sdf::new(&document);
-        assert_eq!(sdf.domains.len(), 3 + 6 * guests.len());
+        assert_eq!(sdf.domains.len(), 4 + 7 * guests.len());
         let mut ram = 0x4000_0000;
         for name in guests {
             let pd = |role: &str| {
@@ -166,11 +168,14 @@ fn the_configurations_agree_with_the_system_file() {
             let devices: Vec<_> = vmm
                 .devices
                 .iter()
-                .take(3)
+                .take(4)
                 .map(|d| (d.kind, d.interrupt, d.offset))
                 .collect();
-            assert_eq!((vmm.device_count, vmm.vcpu_count), (3, 1));
-            assert_eq!(devices, [(3, 48, 0), (2, 49, 0x200), (1, 50, 0x400)]);
+            assert_eq!((vmm.device_count, vmm.vcpu_count), (4, 1));
+            assert_eq!(
+                devices,
+                [(3, 48, 0), (2, 49, 0x200), (1, 50, 0x400), (19, 51, 0x600)]
+            );
             for (device, role) in vmm.devices.iter().zip(["console", "block", "net"]) {
                 assert_eq!(sdf.ring(pd("vmm"), &device.link).0, pd(role));
                 let backend: BackendConfig = made.config(pd(role));
@@ -266,7 +271,7 @@ fn the_shared_drivers_know_their_clients() {
         ]
     );
     let logs = found.iter().filter(|client| client.1 == 2);
-    assert_eq!(logs.clone().count(), 14);
+    assert_eq!(logs.clone().count(), 17);
     assert!(logs.clone().all(|client| client.0 == client.3), "{found:?}");
     let timer: TimerConfig = made.config("timer");
     let clients = timer
@@ -371,11 +376,61 @@ fn as_many_guests_as_there_can_be() {
                 "[[vm]]\nname = \"g{n}\"\nmemory = \"{}M\"\nearlycon = true\n{}",
                 32 + 2 * n,
                 if n < 4 { "[vm.net]\n" } else { "" }
-            )
+            ) + &sockets(n)
         })
         .collect();
     let (_folder, path) = written(&guests);
     make(&path).packed().unwrap();
+}
+
+/// The sockets of guest `n`, which may talk to the seven others.
+fn sockets(n: usize) -> String {
+    let others = (0..8).filter(|other| *other != n);
+    let others: Vec<String> = others.map(|other| format!("\"g{other}\"")).collect();
+    format!("[vm.vsock]\npeers = [{}]\n", others.join(", "))
+}
+
+#[test]
+fn wires_lead_to_the_services_and_to_who_is_allowed() {
+    let (_folder, path) = written(
+        "[[vm]]\nname = \"a\"\nmemory = \"64M\"\n[vm.vsock]\ncid = 77\npeers = [\"b\"]\n\
+         [[vm]]\nname = \"b\"\nmemory = \"64M\"\n[vm.vsock]\npeers = [\"a\"]\n\
+         [[vm]]\nname = \"c\"\nmemory = \"64M\"\n[vm.vsock]\n\
+         [[vm]]\nname = \"d\"\nmemory = \"64M\"\n",
+    );
+    let made = make(&path);
+    let text = made.sdf();
+    let document = Document::parse(&text).unwrap();
+    let sdf = Sdf::new(&document);
+    // What each end of a wire knows: the other's CID, and which end it is.
+    let wires = |pd: &'static str, wires: &[Wire], count: u32| -> Vec<(u64, u32, &str)> {
+        let used = wires.iter().take(count.try_into().unwrap());
+        used.map(|wire| (wire.cid, wire.first, sdf.ring(pd, &wire.ring).0))
+            .collect()
+    };
+    let guest = |pd: &'static str| {
+        let config: VsockConfig = made.config(pd);
+        sdf.header(pd, &config.header);
+        assert!(sdf.check(pd, &config.ram, "rw", true).is_some());
+        assert_eq!(config.ram.bus, 0x4000_0000);
+        assert!(sdf.ring(pd, &config.link).0.ends_with("_vmm"));
+        (config.cid, wires(pd, &config.wires, config.wire_count))
+    };
+    assert_eq!(
+        guest("a_vsock"),
+        (77, vec![(2, 1, "services"), (4, 1, "b_vsock")])
+    );
+    assert_eq!(
+        guest("b_vsock"),
+        (4, vec![(2, 1, "services"), (77, 0, "a_vsock")])
+    );
+    assert_eq!(guest("c_vsock"), (5, vec![(2, 1, "services")]));
+    assert!(!sdf.domains.contains_key("d_vsock"));
+    let services: ServicesConfig = made.config("services");
+    assert_eq!(
+        wires("services", &services.wires, services.wire_count),
+        [(77, 0, "a_vsock"), (4, 0, "b_vsock"), (5, 0, "c_vsock")]
+    );
 }
 
 #[test]

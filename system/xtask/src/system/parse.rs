@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::model::{Block, Console, Forward, Guest, Lines, Net, Source, System};
 use super::reader::{Reader, Section};
 use super::text::{nearest, one_of, parse_mac, parse_size, size};
-use super::{files, limits};
+use super::{files, limits, sockets};
 use sel4cp_abi::image::LARGE_PAGE;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -150,12 +150,15 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         "console",
         "block",
         "net",
+        "vsock",
     ]);
     let block_section = vm.section("block", "[vm.block]");
     let block = block_section.as_ref().map(block);
     let net = vm
         .section("net", "[vm.net]")
         .map(|net| net_device(&net, index));
+    let vsock = vm.section("vsock", "[vm.vsock]");
+    let vsock = vsock.map(|vsock| sockets::parse(&vsock, index));
     let console = vm.section("console", "[vm.console]");
     let console = console_device(console.as_ref());
     let earlycon = vm.boolean("earlycon").unwrap_or(false);
@@ -210,6 +213,7 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         console,
         block,
         net,
+        vsock,
         lines: Lines {
             vm: vm.line(),
             kernel: kernel_line,
