@@ -7,6 +7,7 @@
     reason = "a test states what must hold"
 )]
 
+mod anything;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
