@@ -1,6 +1,7 @@
 //! The services and their sockets, with a fake guest at the other end of the wire.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "a test states what must hold"

@@ -96,8 +96,7 @@ fn a_packet_is_given_back_with_its_last_byte() {
 
 #[test]
 fn a_packet_that_is_too_long_ends_the_wire_until_its_sender_starts_again() {
-    let (pair, one, mut two) = pair();
-    drop(one);
+    let (pair, _, mut two) = pair();
     let bad = Header {
         len: MAX_PAYLOAD + 1,
         ..header(1, 0)
