@@ -159,15 +159,16 @@ impl Endpoint {
                     connection.open = true;
                     true
                 }
+                // Also while it is being opened.
+                Some(Op::CreditUpdate) => true,
+                Some(Op::CreditRequest) => {
+                    connection.owed.update = true;
+                    true
+                }
                 _ if !connection.open => false,
                 Some(Op::Rw) => connection.store(&mut self.wire, buffer),
                 Some(Op::Shutdown) => {
                     connection.shut_down(header.flags);
-                    true
-                }
-                Some(Op::CreditUpdate) => true,
-                Some(Op::CreditRequest) => {
-                    connection.owed.update = true;
                     true
                 }
                 Some(Op::Request | Op::Response) | None => false,

@@ -87,6 +87,7 @@ fn turn(endpoint: &mut Endpoint, mut serve: impl FnMut(&mut Socket<'_>)) {
 fn connected(port: u32) -> (Guest, Endpoint) {
     let (mut guest, mut endpoint) = bench();
     guest.send(&header(Op::Request, 1000, port), b"");
+    guest.send(&header(Op::CreditUpdate, 1000, port), b"");
     turn(&mut endpoint, services::serve);
     let answers = guest.take();
     assert_eq!(answers[0].0.op, Op::Response as u16);

@@ -109,7 +109,10 @@ impl Connection {
             }
             self.established = true;
         }
-        if !self.established {
+        // Who asks for a connection may already say how much it takes: Linux does when its buffer is resized meanwhile.
+        let credit_alone = matches!(op, Op::CreditUpdate | Op::CreditRequest);
+        let early = credit_alone && side == self.opener;
+        if !self.established && !early {
             return None;
         }
         let flags = match op {

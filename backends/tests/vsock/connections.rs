@@ -143,6 +143,29 @@ fn a_peer_connects_to_the_guest() {
 }
 
 #[test]
+fn s5_10_6_3_who_asks_for_a_connection_may_say_more_about_its_buffer() {
+    let mut rig = Rig::new();
+    rig.offer(4, 1000);
+    rig.send(&packet(Op::Request, 0), b"");
+    let more = Header {
+        buf_alloc: (BUFFER + 1).into(),
+        ..packet(Op::CreditUpdate, 0)
+    };
+    rig.send(&more, b"");
+    assert_eq!(
+        rig.arrived_ops(0),
+        [Op::Request as u16, Op::CreditUpdate as u16]
+    );
+    rig.tell(0, &answer(Op::Response, 0), b"");
+    assert_eq!(rig.got_ops(), [Op::Response as u16]);
+    let all = bytes(BUFFER as usize + 1);
+    rig.offer(6, 1000);
+    rig.tell(0, &answer(Op::Rw, all.len()), &all);
+    assert_eq!(rig.got().concat_payload(), all);
+    rig.end();
+}
+
+#[test]
 fn s5_10_6_5_each_direction_is_shut_down_for_itself() {
     let mut rig = Rig::connected(STREAM);
     let shutdown = Header {

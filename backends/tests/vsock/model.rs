@@ -90,14 +90,14 @@ fn expect(model: &mut HashMap<u32, Known>, call: &Call, taken: u32) -> Verdict {
         && (2..=7).contains(&call.op)
         && (rw || call.len == 0)
         && (!answered || (!known.established && me != known.opener))
-        && (known.established || answered)
+        && (known.established || answered || (me == known.opener && matches!(call.op, 6 | 7)))
         && (!rw
             || (!known.finished[me] && known.sent[me] + u64::from(call.len) <= known.promised[me]));
     if !fine {
         model.remove(&call.port);
         return Verdict::Broken;
     }
-    known.established = true;
+    known.established |= answered;
     if rw {
         known.sent[me] += u64::from(call.len);
     }
