@@ -14,7 +14,7 @@ use sel4cp_ring::wire::{Credit, Header};
 
 /// Most connections of a guest.
 pub const CONNECTIONS: usize = 128;
-/// Most that its peers may open, so that they leave some to the guest.
+/// Most that its peers may open together, each an equal share, so that they leave some to the guest and to each other.
 pub const FROM_PEERS: usize = CONNECTIONS / 2;
 
 /// A side of a connection.
@@ -151,17 +151,25 @@ impl Connection {
 /// All connections of a guest.
 pub struct Table {
     connections: [Option<Connection>; CONNECTIONS],
+    /// Most that one peer may open.
+    share: usize,
 }
 
 impl Default for Table {
     fn default() -> Self {
         Self {
             connections: [None; CONNECTIONS],
+            share: FROM_PEERS,
         }
     }
 }
 
 impl Table {
+    /// Says how many peers there are.
+    pub fn share(&mut self, peers: usize) {
+        self.share = FROM_PEERS / peers.max(1);
+    }
+
     /// How many there are, those included that are over and whose sides do not know.
     pub fn len(&self) -> usize {
         self.connections.iter().flatten().count()
@@ -234,7 +242,8 @@ impl Table {
         };
         if side == Side::Peer {
             let all = self.connections.iter().flatten();
-            if all.filter(|other| other.opener == Side::Peer).count() >= FROM_PEERS {
+            let own = |other: &&Connection| other.opener == side && other.key.wire == key.wire;
+            if all.filter(own).count() >= self.share {
                 return Verdict::Refuse;
             }
         }

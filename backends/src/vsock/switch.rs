@@ -99,7 +99,9 @@ impl Switch {
     }
 
     pub(super) fn add(&mut self, line: Line) -> bool {
-        self.lines.push(line).is_ok()
+        let room = self.lines.push(line).is_ok();
+        self.table.share(self.lines.len());
+        room
     }
 
     pub(super) fn start(&mut self, seqpacket: bool) {
