@@ -52,6 +52,8 @@ impl core::error::Error for Trouble {}
 pub struct Step {
     /// Notify the driver of the hardware.
     pub notify_driver: bool,
+    /// Notify the peers at the ends of these wires, bit n: of wire n.
+    pub wires: u32,
     /// There is more to do, for which no notification will come.
     pub again: bool,
 }
@@ -99,6 +101,8 @@ pub struct Signals {
     pub vmm: bool,
     /// Notify the driver.
     pub driver: bool,
+    /// Notify the peers at the ends of these wires, bit n: of wire n.
+    pub wires: u32,
     /// Call [`Backend::turn`] again: there is more to do.
     pub again: bool,
     /// Something went wrong; it has been dealt with and is worth a line in the log.
@@ -165,6 +169,7 @@ impl<D: Device> Backend<D> {
             signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);
         }
         signals.driver = step.notify_driver;
+        signals.wires = step.wires;
         signals.again |= step.again;
         if self.link.is_resetting() && self.device.is_quiet() {
             self.link.acknowledge();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   VMM ◄── link ──► Backend ── step ──► Device (console, net, block) ◄── ring ──► driver
+//!                       │                   │    (vsock) ◄── wires ──► services, other guests
 //!                       │                   │
 //!                       └──── Queues ───────┘   guest RAM
 //! ```
@@ -21,6 +22,7 @@ pub mod console;
 pub mod net;
 mod port;
 mod queues;
+pub mod vsock;
 pub mod wiring;
 
 pub use backend::{Backend, Device, Signals, Step, Trouble};

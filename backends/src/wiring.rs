@@ -1,7 +1,8 @@
 //! Makes a protection domain of a device: regions and channels of the configuration, notifications, log lines.
 
 use crate::backend::{Backend, Device};
-use sel4cp_abi::config::BackendConfig;
+use crate::vsock::MAX_WIRES;
+use sel4cp_abi::config::{BackendConfig, Config, Ring};
 use sel4cp_link::LinkPage;
 use sel4cp_pd::{self as pd, Channel, ChannelSet, GuestRam, Handler};
 
@@ -10,11 +11,15 @@ pub struct Domain<D> {
     backend: Backend<D>,
     vmm: Option<Channel>,
     driver: Option<Channel>,
+    wires: Wires,
 }
 
+/// Channels to the peers at the ends of wires.
+pub type Wires = [Option<Channel>; MAX_WIRES];
+
 /// The backend's configuration. Without it there is nothing to do: the protection domain stops, with a line that says why.
-pub fn config() -> &'static BackendConfig {
-    match pd::config::<BackendConfig>() {
+pub fn config<T: Config>() -> &'static T {
+    match pd::config::<T>() {
         Ok(config) => config,
         Err(error) => pd::fatal!("{error}"),
     }
@@ -37,13 +42,28 @@ impl<D: Device> Domain<D> {
 
     /// Like [`new`](Self::new), on a link page that has been taken already.
     pub fn on(page: &'static LinkPage, config: &BackendConfig, ram: GuestRam, device: D) -> Self {
-        let mut domain = Self {
+        Self::begin(Self {
             backend: Backend::new(page, ram, device),
             vmm: Channel::from_config(config.link.channel),
             driver: Channel::from_config(config.ring.channel),
-        };
-        domain.work();
-        domain
+            wires: [None; MAX_WIRES],
+        })
+    }
+
+    /// Puts a device without a driver, with wires instead, on the link; stops as [`need`] does.
+    pub fn wired(link: &Ring, wires: Wires, ram: GuestRam, device: D) -> Self {
+        let page = need("link", pd::shared(&link.region));
+        Self::begin(Self {
+            backend: Backend::new(page, ram, device),
+            vmm: Channel::from_config(link.channel),
+            driver: None,
+            wires,
+        })
+    }
+
+    fn begin(mut self) -> Self {
+        self.work();
+        self
     }
 
     fn work(&mut self) {
@@ -59,6 +79,11 @@ impl<D: Device> Domain<D> {
             }
             if let (true, Some(driver)) = (signals.driver, self.driver) {
                 driver.defer_notify();
+            }
+            for (index, wire) in self.wires.iter().enumerate() {
+                if let (true, Some(wire)) = (signals.wires >> index & 1 != 0, wire) {
+                    wire.defer_notify();
+                }
             }
             if !signals.again {
                 break;

@@ -12,6 +12,7 @@ use common::Bench;
 use sel4cp_backends::block::Block;
 use sel4cp_backends::console::{Console, counter};
 use sel4cp_backends::net::Net;
+use sel4cp_backends::vsock::Vsock;
 use sel4cp_backends::{Backend, Trouble};
 use sel4cp_link::interrupt;
 use sel4cp_memory::GuestAddress;
@@ -313,6 +314,7 @@ fn backends_fit_their_stack() {
         size_of::<Backend<Console>>(),
         size_of::<Backend<Block>>(),
         size_of::<Backend<Net>>(),
+        size_of::<Backend<Vsock>>(),
     ];
     assert!(most.iter().all(|size| *size <= 32 << 10), "{most:?}");
 }

@@ -5,15 +5,17 @@
     reason = "a test states what must hold"
 )]
 
-use sel4cp_abi::config::{BackendConfig, Header, Name, Program, Ring};
+use sel4cp_abi::config::{BackendConfig, Header, Name, Program, Ring, VsockConfig, Wire};
 use sel4cp_abi::label::Labels;
 use sel4cp_backends::console::Console;
+use sel4cp_backends::vsock::{Line, MAX_WIRES, Vsock};
 use sel4cp_backends::wiring::{Domain, config, need};
 use sel4cp_link::{QueueSetup, VmmEnd};
 use sel4cp_memory::{GuestAddress, GuestRange};
 use sel4cp_pd::host::{self, Call};
-use sel4cp_pd::{Channel, byte_rings, guest_ram, shared};
-use sel4cp_ring::layout::BYTE_PAIR_SIZE;
+use sel4cp_pd::{Channel, byte_rings, guest_ram, shared, wire_rings};
+use sel4cp_ring::layout::{BYTE_PAIR_SIZE, WIRE_SIZE};
+use sel4cp_ring::wire;
 
 const VMM: Channel = Channel::new(3);
 const DRIVER: Channel = Channel::new(5);
@@ -52,7 +54,7 @@ fn a_console_domain_announces_serves_and_notifies() {
     host::set_config(&description);
 
     // What the program's init does, but for one thing: the test keeps a copy of each end.
-    let config = config();
+    let config = config::<BackendConfig>();
     let page = need("link", shared(&config.link.region));
     let pair = need("serial ring", byte_rings(&config.ring.region));
     let ram = need("guest RAM", guest_ram(&config.ram));
@@ -100,4 +102,64 @@ fn a_console_domain_announces_serves_and_notifies() {
     let mut bytes = [0; 8];
     assert_eq!(output.pop_slice(&mut bytes).unwrap(), 5);
     assert_eq!(&bytes[..5], b"hello");
+}
+
+#[test]
+fn a_socket_domain_notifies_the_peer_that_it_has_something_for() {
+    let peers = [Channel::new(6), Channel::new(7)];
+    let mut ram = host::region(0x20_0000);
+    ram.bus = RAM;
+    let mut wires = [Wire::NONE; MAX_WIRES];
+    for ((wire, channel), cid) in wires.iter_mut().zip(peers).zip(2..) {
+        wire.cid = cid;
+        wire.ring = ring(WIRE_SIZE, channel);
+    }
+    host::set_config(&VsockConfig {
+        header: Header::new::<VsockConfig>(Program::Vsock, 0, Labels::RELEASE, Ring::NONE),
+        device: Name::new("test.vsock").unwrap(),
+        link: ring(0x1000, VMM),
+        ram,
+        cid: 5,
+        wire_count: 2,
+        reserved: 0,
+        wires,
+    });
+    // As the program's init does it, but that the test keeps the other ends.
+    let config = config::<VsockConfig>();
+    let ram = need("guest RAM", guest_ram(&config.ram));
+    let mut vsock = Vsock::new(config.cid);
+    let mut ends = Vec::new();
+    for wire in &config.wires[..2] {
+        let pair = need("wire", wire_rings(&wire.ring.region));
+        assert!(vsock.add(Line::new(wire.cid, pair.second())));
+        ends.push(pair.first());
+    }
+    let mut channels = [None; MAX_WIRES];
+    for (channel, peer) in channels.iter_mut().zip(peers) {
+        *channel = Some(peer);
+    }
+    let mut domain = Domain::wired(&config.link, channels, ram, vsock);
+    host::run(&mut domain);
+    assert!(host::calls().contains(&Call::Notify(VMM)), "announced");
+    // There is no guest yet: who asks for a connection is refused, and nobody else hears of it.
+    for end in &mut ends {
+        assert!(!end.wait().unwrap());
+    }
+    let request = wire::Header {
+        op: 1,
+        kind: 1,
+        from: 7,
+        to: 8,
+        ..wire::Header::default()
+    };
+    assert!(ends[1].tell(&request).unwrap());
+    ends[1].flush();
+    assert!(ends[1].take_notify(), "the domain waits for it");
+    host::deliver_notification(peers[1]);
+    host::run(&mut domain);
+    let calls = host::calls();
+    assert!(calls.contains(&Call::Notify(peers[1])), "{calls:?}");
+    assert!(!calls.contains(&Call::Notify(peers[0])), "{calls:?}");
+    let answer = ends[1].front().unwrap().unwrap();
+    assert_eq!((answer.op, answer.from, answer.to), (3, 8, 7));
 }

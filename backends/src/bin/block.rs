@@ -3,6 +3,7 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![forbid(unsafe_code)]
 
+use sel4cp_abi::config::BackendConfig;
 use sel4cp_backends::block::Block;
 use sel4cp_backends::wiring::{Domain, config, need};
 use sel4cp_pd::{Handler, device_rings, guest_ram, protection_domain};
@@ -10,7 +11,7 @@ use sel4cp_pd::{Handler, device_rings, guest_ram, protection_domain};
 protection_domain!(init = init);
 
 fn init() -> impl Handler {
-    let config = config();
+    let config = config::<BackendConfig>();
     let region = need("disk ring", device_rings(&config.ring.region));
     let ram = need("guest RAM", guest_ram(&config.ram));
     let block = Block::new(region, ram, config.read_only != 0, config.serial);

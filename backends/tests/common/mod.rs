@@ -29,6 +29,8 @@ pub(crate) struct Bench<D: Device> {
     /// Notifications of the driver and of the VMM.
     pub(crate) driver_notified: usize,
     pub(crate) vmm_notified: usize,
+    /// Wires whose peers have been notified.
+    pub(crate) wires_notified: u32,
     pub(crate) trouble: Option<Trouble>,
 }
 
@@ -55,6 +57,7 @@ impl<D: Device> Bench<D> {
             needs_reset: false,
             driver_notified: 0,
             vmm_notified: 0,
+            wires_notified: 0,
             trouble: None,
         }
     }
@@ -66,11 +69,13 @@ impl<D: Device> Bench<D> {
             let Signals {
                 vmm,
                 driver,
+                wires,
                 again,
                 trouble,
             } = self.backend.turn();
             self.vmm_notified += usize::from(vmm);
             self.driver_notified += usize::from(driver);
+            self.wires_notified |= wires;
             self.trouble = trouble.or(self.trouble);
             if !again {
                 let changes = self.vmm.poll();

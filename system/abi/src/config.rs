@@ -13,13 +13,15 @@ pub const MAGIC: [u8; 8] = *b"sel4cp\0\x01";
 /// Most virtIO devices of one guest: one 4 KiB page of register files.
 pub const MAX_DEVICES: usize = 8;
 /// Most clients of the serial driver: a console, an early console and logs for each of many guests.
-pub const MAX_SERIAL_CLIENTS: usize = 44;
+pub const MAX_SERIAL_CLIENTS: usize = 54;
 /// Most VMMs, each a client of the timer and power drivers.
 pub const MAX_GUESTS: usize = 8;
 /// Most clients of the timer driver: the VMMs, and the serial driver.
 pub const MAX_TIMER_CLIENTS: usize = MAX_GUESTS + 1;
 /// Most children of the supervisor: all PDs but itself.
 pub const MAX_CHILDREN: usize = MAX_PDS - 1;
+/// Most peers of a guest's sockets, and most guests of the native services: the services and all guests but itself.
+pub const MAX_WIRES: usize = MAX_GUESTS;
 /// No channel: the peer does not exist in this system.
 pub const NO_CHANNEL: u32 = u32::MAX;
 
@@ -38,6 +40,8 @@ pub enum Program {
     Timer = 8,
     Power = 9,
     Supervisor = 10,
+    Vsock = 11,
+    Services = 12,
 }
 
 /// A configuration structure: plain data that starts with a [`Header`] for its program.
@@ -56,6 +60,21 @@ macro_rules! plain {
         pub struct $name { $($body)* }
     )* };
 }
+
+macro_rules! config {
+    ($($type:ty: [$($program:ident),*];)*) => { $(
+        impl Config for $type {
+            const PROGRAMS: &'static [Program] = &[$(Program::$program),*];
+            fn header(&self) -> &Header {
+                &self.header
+            }
+        }
+    )* };
+}
+
+// After the macros that it uses.
+mod sockets;
+pub use sockets::{ServicesConfig, VsockConfig, Wire};
 
 plain! {
     /// What every configuration starts with.
@@ -370,17 +389,6 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
-}
-
-macro_rules! config {
-    ($($type:ty: [$($program:ident),*];)*) => { $(
-        impl Config for $type {
-            const PROGRAMS: &'static [Program] = &[$(Program::$program),*];
-            fn header(&self) -> &Header {
-                &self.header
-            }
-        }
-    )* };
 }
 
 config! {

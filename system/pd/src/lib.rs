@@ -59,7 +59,9 @@ pub use fault::{Cause, Fault};
 pub use handler::Handler;
 pub use message::{get_mr, set_mr};
 pub use once::Once;
-pub use region::{RegionError, byte_rings, bytes, claim, device_rings, guest_ram, shared, words};
+pub use region::{
+    RegionError, byte_rings, bytes, claim, device_rings, guest_ram, shared, wire_rings, words,
+};
 pub use sel4cp_abi as abi;
 pub use sel4cp_abi::message::{Error, MessageInfo};
 pub use sel4cp_abi::vcpu::VcpuRegister;

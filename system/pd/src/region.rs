@@ -8,7 +8,7 @@ use core::sync::atomic::AtomicU32;
 use sel4cp_abi::config::Region;
 use sel4cp_memory::{GuestAddress, GuestRam};
 use sel4cp_ring::Misfit;
-use sel4cp_ring::layout::{BytePair, DeviceRegion};
+use sel4cp_ring::layout::{BytePair, DeviceRegion, WirePair};
 use sel4cp_ring::shared::Shared;
 
 /// What regions are made of.
@@ -144,6 +144,17 @@ pub fn device_rings(region: &Region) -> Result<DeviceRegion, RegionError> {
     let memory = claim(region, 0, PAGE)?;
     // SAFETY: the region is mapped for as long as the PD runs (`check`), and handed out only here.
     let rings = unsafe { DeviceRegion::new(memory.cast().as_ptr(), memory.len()) };
+    rings.map_err(RegionError::Misfit)
+}
+
+/// The two rings of a wire's region.
+///
+/// # Errors
+/// [`RegionError`] says what does not fit.
+pub fn wire_rings(region: &Region) -> Result<WirePair, RegionError> {
+    let memory = claim(region, 0, PAGE)?;
+    // SAFETY: the region is mapped for as long as the PD runs (`check`), and handed out only here.
+    let rings = unsafe { WirePair::new(memory.cast().as_ptr(), memory.len()) };
     rings.map_err(RegionError::Misfit)
 }
 

@@ -21,6 +21,7 @@ pub const PACKAGES: &[&str] = &[
     "sel4cp-vmm",
     "sel4cp-backends",
     "sel4cp-drivers",
+    "sel4cp-services",
     "sel4cp-kernel",
 ];
 /// The package of the bundled kernel, which has one program.
@@ -124,7 +125,12 @@ impl Toolchain {
         let kernel = metadata.programs(&[KERNEL]).next();
         let kernel = folder.join(kernel.with_context(|| format!("{KERNEL} has no program"))?);
         let files: BTreeMap<String, PathBuf> = metadata
-            .programs(&["sel4cp-vmm", "sel4cp-backends", "sel4cp-drivers"])
+            .programs(&[
+                "sel4cp-vmm",
+                "sel4cp-backends",
+                "sel4cp-drivers",
+                "sel4cp-services",
+            ])
             .map(|name| (name.to_owned(), folder.join(name)))
             .collect();
         Ok(Programs { kernel, files })

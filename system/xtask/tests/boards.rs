@@ -10,14 +10,11 @@
 mod support;
 
 use roxmltree::{Document, Node};
-use sel4cp_abi::config::{BackendConfig, Config, NO_CHANNEL, SerialConfig, VmmConfig, parse};
-use sel4cp_abi::label::Labels;
+use sel4cp_abi::config::{BackendConfig, NO_CHANNEL, SerialConfig, VmmConfig};
 use sel4cp_abi::uart::UartKind;
-use std::path::Path;
-use support::image;
+use support::made::{self, Made, project};
 use support::sdf::Sdf;
-use tempfile::TempDir;
-use xtask::system::{Generated, GuestFiles, KernelKind, Source, System, Target, generate};
+use xtask::system::Source;
 
 /// A board that QEMU does not play.
 struct Board {
@@ -55,58 +52,8 @@ const BOARDS: [Board; 4] = [
     },
 ];
 
-struct Made {
-    folder: TempDir,
-    system: System,
-    generated: Generated,
-}
-
-/// Generates a system of the project for `board`.
 fn make(file: &str, board: &str) -> Made {
-    let folder = TempDir::new().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("Image"), image(0x1_0000, 0x12_3456)).unwrap();
-    std::fs::write(path("initrd"), [1; 0x2345]).unwrap();
-    std::fs::write(path("root"), [0; 0x400]).unwrap();
-    let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
-    let system = System::load_on(&toml, Some(board)).unwrap_or_else(|error| panic!("{error}"));
-    let files: Vec<GuestFiles> = system
-        .guests()
-        .iter()
-        .map(|guest| GuestFiles {
-            kernel: path("Image"),
-            initrd: Some(path("initrd")),
-            root: guest.block.is_some().then(|| path("root")),
-        })
-        .collect();
-    let target = Target {
-        labels: Labels::RELEASE,
-        debug_put_char: false,
-        kernel_kind: KernelKind::Sel4,
-    };
-    let generated =
-        generate(&system, &files, &target, &path("out")).unwrap_or_else(|error| panic!("{error}"));
-    Made {
-        folder,
-        system,
-        generated,
-    }
-}
-
-impl Made {
-    fn out(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.folder.path().join("out").join(name)).unwrap()
-    }
-
-    fn config<T: Config + Copy>(&self, pd: &str) -> T {
-        let mut bytes = self.out(&format!("{pd}.config"));
-        bytes.resize(0x4000, 0);
-        *parse::<T>(&bytes).unwrap_or_else(|error| panic!("{pd}: {error}"))
-    }
-
-    fn sdf(&self) -> String {
-        std::fs::read_to_string(&self.generated.sdf).unwrap()
-    }
+    made::make(&project(file), Some(board))
 }
 
 #[test]
@@ -118,7 +65,7 @@ fn a_guest_goes_without_what_the_board_lacks_and_somebody_is_told() {
             assert_eq!(guest.root, Source::None);
             assert!(!guest.command_line.contains("root="));
             let vmm: VmmConfig = made.config(&format!("{}_vmm", guest.name));
-            assert_eq!(vmm.device_count, 1, "the console");
+            assert_eq!(vmm.device_count, 2, "the console and the sockets");
             assert_eq!(vmm.caches, 1);
             for device in ["block", "net"] {
                 let line = format!(

@@ -11,19 +11,20 @@ mod support;
 
 use roxmltree::Document;
 use sel4cp_abi::config::{
-    BackendConfig, Config, NO_CHANNEL, PowerConfig, SerialConfig, SupervisorConfig, TimerConfig,
-    VirtioDriverConfig, VmmConfig, parse,
+    BackendConfig, NO_CHANNEL, PowerConfig, SerialConfig, ServicesConfig, SupervisorConfig,
+    TimerConfig, VirtioDriverConfig, VmmConfig, VsockConfig, Wire,
 };
 use sel4cp_abi::label::Labels;
 use sel4cp_abi::slot::STACK_TOP;
 use std::path::{Path, PathBuf};
+use support::made::{self, Made, project};
 use support::sdf::Sdf;
 use support::{Elf, image};
 use tempfile::TempDir;
 use xtask::pack::{Configuration, pack};
-use xtask::system::{Generated, GuestFiles, KernelKind, System, Target, generate};
+use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 12] = [
     "vmm",
     "console",
     "net",
@@ -34,42 +35,12 @@ const PROGRAMS: [&str; 10] = [
     "timer",
     "power",
     "supervisor",
+    "vsock",
+    "services",
 ];
 
-struct Made {
-    folder: TempDir,
-    generated: Generated,
-}
-
-/// Generates the system in `toml` with a small kernel, initial RAM disk and disk.
 fn make(toml: &Path) -> Made {
-    let folder = TempDir::new().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("Image"), image(0x1_0000, 0x12_3456)).unwrap();
-    std::fs::write(path("initrd"), [1; 0x2345]).unwrap();
-    std::fs::write(path("root"), [0; 0x400]).unwrap();
-    let system = System::load(toml).unwrap_or_else(|error| panic!("{error}"));
-    let files: Vec<GuestFiles> = system
-        .guests()
-        .iter()
-        .map(|guest| GuestFiles {
-            kernel: path("Image"),
-            initrd: (guest.initrd != xtask::system::Source::None).then(|| path("initrd")),
-            root: guest.block.is_some().then(|| path("root")),
-        })
-        .collect();
-    let target = Target {
-        labels: Labels::RELEASE,
-        debug_put_char: true,
-        kernel_kind: KernelKind::Bundled,
-    };
-    let generated =
-        generate(&system, &files, &target, &path("out")).unwrap_or_else(|error| panic!("{error}"));
-    Made { folder, generated }
-}
-
-fn project(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+    made::make(toml, None)
 }
 
 /// A system file with `text`.
@@ -80,44 +51,27 @@ fn written(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-impl Made {
-    fn out(&self, name: &str) -> Vec<u8> {
-        let path = self.folder.path().join("out").join(name);
-        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+/// Packs the system with made-up programs; the packer's report.
+fn packed(made: &Made) -> Result<String, String> {
+    let programs = made.folder.path().join("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    for name in PROGRAMS {
+        Elf::program(&["sel4cp_config"]).write(&programs.join(name));
     }
-
-    fn sdf(&self) -> String {
-        std::fs::read_to_string(&self.generated.sdf).unwrap()
-    }
-
-    fn config<T: Config + Copy>(&self, pd: &str) -> T {
-        // Zeroes follow in the page.
-        let mut bytes = self.out(&format!("{pd}.config"));
-        bytes.resize(0x2000, 0);
-        *parse::<T>(&bytes).unwrap_or_else(|error| panic!("{pd}: {error}"))
-    }
-
-    fn packed(&self) -> Result<String, String> {
-        let programs = self.folder.path().join("programs");
-        std::fs::create_dir_all(&programs).unwrap();
-        for name in PROGRAMS {
-            Elf::program(&["sel4cp_config"]).write(&programs.join(name));
-        }
-        let kernel = Elf::kernel().write(&programs.join("kernel"));
-        let mut paths = self.generated.search_paths.clone();
-        paths.push(programs);
-        let path = |name: &str| self.folder.path().join(name);
-        pack(
-            &self.generated.sdf,
-            &paths,
-            &kernel,
-            Configuration::Release,
-            &path("image"),
-            &path("report"),
-        )
-        .map_err(|error| error.to_string())?;
-        Ok(std::fs::read_to_string(path("report")).unwrap())
-    }
+    let kernel = Elf::kernel().write(&programs.join("kernel"));
+    let mut paths = made.generated.search_paths.clone();
+    paths.push(programs);
+    let path = |name: &str| made.folder.path().join(name);
+    pack(
+        &made.generated.sdf,
+        &paths,
+        &kernel,
+        Configuration::Release,
+        &path("image"),
+        &path("report"),
+    )
+    .map_err(|error| error.to_string())?;
+    Ok(std::fs::read_to_string(path("report")).unwrap())
 }
 
 #[test]
@@ -130,7 +84,7 @@ fn the_configurations_agree_with_the_system_file() {
         let text = made.sdf();
         let document = Document::parse(&text).unwrap();
         let sdf = Sdf::new(&document);
-        assert_eq!(sdf.domains.len(), 4 + 6 * guests.len());
+        assert_eq!(sdf.domains.len(), 5 + 7 * guests.len());
         let mut ram = 0x4000_0000;
         for name in guests {
             let pd = |role: &str| {
@@ -168,11 +122,14 @@ fn the_configurations_agree_with_the_system_file() {
             let devices: Vec<_> = vmm
                 .devices
                 .iter()
-                .take(3)
+                .take(4)
                 .map(|d| (d.kind, d.interrupt, d.offset))
                 .collect();
-            assert_eq!((vmm.device_count, vmm.vcpu_count), (3, 1));
-            assert_eq!(devices, [(3, 48, 0), (2, 49, 0x200), (1, 50, 0x400)]);
+            assert_eq!((vmm.device_count, vmm.vcpu_count), (4, 1));
+            assert_eq!(
+                devices,
+                [(3, 48, 0), (2, 49, 0x200), (1, 50, 0x400), (19, 51, 0x600)]
+            );
             for (device, role) in vmm.devices.iter().zip(["console", "block", "net"]) {
                 assert_eq!(sdf.ring(pd("vmm"), &device.link).0, pd(role));
                 let backend: BackendConfig = made.config(pd(role));
@@ -268,7 +225,7 @@ fn the_shared_drivers_know_their_clients() {
         ]
     );
     let logs = found.iter().filter(|client| client.1 == 2);
-    assert_eq!(logs.clone().count(), 15);
+    assert_eq!(logs.clone().count(), 18);
     assert!(logs.clone().all(|client| client.0 == client.3), "{found:?}");
     let timer: TimerConfig = made.config("timer");
     let clients = timer
@@ -315,7 +272,7 @@ fn every_other_domain_is_a_child_of_the_supervisor_which_knows_its_name() {
 #[test]
 fn the_packer_takes_what_is_generated() {
     for file in ["linux.toml", "two.toml"] {
-        let report = make(&project(file)).packed().unwrap();
+        let report = packed(&make(&project(file))).unwrap();
         let kernel = report
             .lines()
             .find(|line| line.contains("/Image: "))
@@ -392,7 +349,7 @@ fn a_guest_without_devices_has_a_console() {
         made.generated.qemu,
         ["-nic", "none", "-global", "virtio-mmio.force-legacy=false"]
     );
-    made.packed().unwrap();
+    packed(&made).unwrap();
 }
 
 #[test]
@@ -403,11 +360,61 @@ fn as_many_guests_as_there_can_be() {
                 "[[vm]]\nname = \"g{n}\"\nmemory = \"{}M\"\nearlycon = true\n{}",
                 32 + 2 * n,
                 if n < 4 { "[vm.net]\n" } else { "" }
-            )
+            ) + &sockets(n)
         })
         .collect();
     let (_folder, path) = written(&guests);
-    make(&path).packed().unwrap();
+    packed(&make(&path)).unwrap();
+}
+
+/// The sockets of guest `n`, which may talk to the seven others.
+fn sockets(n: usize) -> String {
+    let others = (0..8).filter(|other| *other != n);
+    let others: Vec<String> = others.map(|other| format!("\"g{other}\"")).collect();
+    format!("[vm.vsock]\npeers = [{}]\n", others.join(", "))
+}
+
+#[test]
+fn wires_lead_to_the_services_and_to_who_is_allowed() {
+    let (_folder, path) = written(
+        "[[vm]]\nname = \"a\"\nmemory = \"64M\"\n[vm.vsock]\ncid = 77\npeers = [\"b\"]\n\
+         [[vm]]\nname = \"b\"\nmemory = \"64M\"\n[vm.vsock]\npeers = [\"a\"]\n\
+         [[vm]]\nname = \"c\"\nmemory = \"64M\"\n[vm.vsock]\n\
+         [[vm]]\nname = \"d\"\nmemory = \"64M\"\n",
+    );
+    let made = make(&path);
+    let text = made.sdf();
+    let document = Document::parse(&text).unwrap();
+    let sdf = Sdf::new(&document);
+    // What each end of a wire knows: the other's CID, and which end it is.
+    let wires = |pd: &'static str, wires: &[Wire], count: u32| -> Vec<(u64, u32, &str)> {
+        let used = wires.iter().take(count.try_into().unwrap());
+        used.map(|wire| (wire.cid, wire.first, sdf.ring(pd, &wire.ring).0))
+            .collect()
+    };
+    let guest = |pd: &'static str| {
+        let config: VsockConfig = made.config(pd);
+        sdf.header(pd, &config.header);
+        assert!(sdf.check(pd, &config.ram, "rw", true).is_some());
+        assert_eq!(config.ram.bus, 0x4000_0000);
+        assert!(sdf.ring(pd, &config.link).0.ends_with("_vmm"));
+        (config.cid, wires(pd, &config.wires, config.wire_count))
+    };
+    assert_eq!(
+        guest("a_vsock"),
+        (77, vec![(2, 1, "services"), (4, 1, "b_vsock")])
+    );
+    assert_eq!(
+        guest("b_vsock"),
+        (4, vec![(2, 1, "services"), (77, 0, "a_vsock")])
+    );
+    assert_eq!(guest("c_vsock"), (5, vec![(2, 1, "services")]));
+    assert!(!sdf.domains.contains_key("d_vsock"));
+    let services: ServicesConfig = made.config("services");
+    assert_eq!(
+        wires("services", &services.wires, services.wire_count),
+        [(77, 0, "a_vsock"), (4, 0, "b_vsock"), (5, 0, "c_vsock")]
+    );
 }
 
 #[test]

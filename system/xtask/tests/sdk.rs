@@ -15,7 +15,7 @@ use support::{Elf, image};
 use tempfile::TempDir;
 use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 12] = [
     "vmm",
     "console",
     "net",
@@ -26,6 +26,8 @@ const PROGRAMS: [&str; 10] = [
     "timer",
     "power",
     "supervisor",
+    "vsock",
+    "services",
 ];
 
 #[test]

@@ -12,6 +12,7 @@ pub mod features;
 pub mod mmio;
 pub mod net;
 pub mod status;
+pub mod vsock;
 
 /// A device type (§5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,13 @@ pub enum PeerFault {
         /// Most that are accepted.
         limit: usize,
     },
+    /// A packet has more payload than a packet may.
+    Payload {
+        /// Bytes that it says it has.
+        found: u32,
+        /// Most bytes.
+        limit: u32,
+    },
     /// A completion is for a request that is not in flight.
     Unexpected {
         /// The id it carries.
@@ -54,6 +61,10 @@ impl fmt::Display for PeerFault {
             Self::Segments { found, limit } => write!(
                 f,
                 "peer's request has {found} segments, expected at most {limit}"
+            ),
+            Self::Payload { found, limit } => write!(
+                f,
+                "peer's packet has {found} bytes of payload, expected at most {limit}"
             ),
             Self::Unexpected { id } => {
                 write!(f, "peer completed request {id}, which is not in flight")

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::fault::Misfit;
-use crate::layout::{BytePair, DeviceRegion};
+use crate::layout::{BytePair, DeviceRegion, WIRE_SIZE, WirePair};
 use core::alloc::Layout;
 
 /// Zeroed memory at a page boundary that lives until the process ends.
@@ -39,4 +39,14 @@ pub fn device(size: usize) -> Result<DeviceRegion, Misfit> {
     let base = pages(size)?;
     // SAFETY: fresh memory that is never freed, zero, and known to nobody else.
     unsafe { DeviceRegion::new(base, size) }
+}
+
+/// A wire of the usual size.
+///
+/// # Errors
+/// As [`WirePair::new`].
+pub fn wire() -> Result<WirePair, Misfit> {
+    let base = pages(WIRE_SIZE)?;
+    // SAFETY: fresh memory that is never freed, zero, and known to nobody else.
+    unsafe { WirePair::new(base, WIRE_SIZE) }
 }

@@ -16,6 +16,7 @@ use crate::producer::Producer;
 use crate::request::{Completion, Entry};
 use crate::slot::Slot;
 use crate::spsc::{Control, Ring};
+use crate::wire::{Block, Wire};
 
 /// Granule of regions.
 const PAGE: usize = 0x1000;
@@ -33,10 +34,19 @@ pub const fn device_size(requests: usize) -> usize {
     2 * PAGE + (requests + requests / 2) * ENTRY
 }
 
+/// Bytes of a wire's region with `slots` slots each way (a power of two, at least 8192: the longest packet must fit
+/// beside what it leaves free).
+pub const fn wire_size(slots: usize) -> usize {
+    PAGE + 2 * slots * size_of::<Block>()
+}
+
 /// The usual size of a console's or log's region: 32 KiB each way.
 pub const BYTE_PAIR_SIZE: usize = byte_pair_size(0x8000);
 /// The usual size of a block or net device's region: 4096 request entries, 2048 completions.
 pub const DEVICE_SIZE: usize = device_size(4096);
+
+/// The usual size of a wire's region: 128 KiB each way.
+pub const WIRE_SIZE: usize = wire_size(0x2000);
 
 /// Two byte rings: a client's (console backend, VMM, log) and the serial driver's.
 #[derive(Clone, Copy)]
@@ -167,6 +177,49 @@ impl DeviceRegion {
             requests: Consumer::attach(self.requests),
             completions: Producer::attach(self.completions),
         }
+    }
+}
+
+/// The two rings of a wire.
+#[derive(Clone, Copy)]
+pub struct WirePair {
+    forward: Ring<Block>,
+    backward: Ring<Block>,
+}
+
+impl WirePair {
+    /// The rings in `size` bytes at `base`.
+    ///
+    /// # Errors
+    /// [`Misfit`] when the region does not start at a page or is too small.
+    ///
+    /// # Safety
+    /// As for [`BytePair::new`].
+    pub unsafe fn new(base: *mut u8, size: usize) -> Result<Self, Misfit> {
+        let slots = slots(size, PAGE, 2 * size_of::<Block>(), WIRE_SIZE)?;
+        check_alignment(base)?;
+        // SAFETY: the caller vouches for the region, `slots` was computed to fit into it after the control page.
+        let forward = unsafe { ring(base, 0, PAGE, slots) }?;
+        let second = PAGE + slots * size_of::<Block>();
+        // SAFETY: as above; the second ring follows the first one's slots.
+        let backward = unsafe { ring(base, size_of::<Control>(), second, slots) }?;
+        Ok(Self { forward, backward })
+    }
+
+    /// The end of the PD that comes first in the system.
+    pub fn first(self) -> Wire {
+        Wire::new((
+            Producer::attach(self.forward),
+            Consumer::attach(self.backward),
+        ))
+    }
+
+    /// The other end.
+    pub fn second(self) -> Wire {
+        Wire::new((
+            Producer::attach(self.backward),
+            Consumer::attach(self.forward),
+        ))
     }
 }
 

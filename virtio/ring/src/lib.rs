@@ -8,9 +8,10 @@
 //!   ([`Producer::publish`], [`Consumer::release`]), which also answers whether the peer asked to be notified.
 //! - A peer asks by arming an event index ([`Producer::arm`], [`Consumer::arm`]); arming looks again
 //!   afterwards, so that nothing that arrived in between is missed. An event index expires by itself.
-//! - [`layout`] places the rings of a region: [`layout::BytePair`] (serial lines, logs) and
-//!   [`layout::DeviceRegion`] (block, net).
-//! - [`request`], [`block`], [`net`] and [`info`] are what flows through a device region.
+//! - [`layout`] places the rings of a region: [`layout::BytePair`] (serial lines, logs),
+//!   [`layout::DeviceRegion`] (block, net) and [`layout::WirePair`] (vsock).
+//! - [`request`], [`block`], [`net`] and [`info`] are what flows through a device region, [`wire`] what flows between
+//!   sockets.
 //! - [`mod@shared`] is for pages of atomics: the timer's, the serial driver's state, the link.
 //!
 //! # The shape of one end's work
@@ -49,6 +50,7 @@ pub mod shared;
 mod slot;
 mod spsc;
 mod sync;
+pub mod wire;
 
 pub use consumer::Consumer;
 pub use fault::{Misfit, PeerFault};

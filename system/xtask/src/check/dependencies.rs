@@ -1,6 +1,6 @@
 //! Who may depend on whom: knowledge flows down.
 //!
-//! `vmm`, `backends`, `drivers` → `virtio/*`, `system/pd` → `system/abi`. `virtio/*` knows neither the Microkit nor MMIO nor an
+//! `vmm`, `backends`, `drivers`, `services` → `virtio/*`, `system/pd` → `system/abi`. `virtio/*` knows neither the Microkit nor MMIO nor an
 //! architecture; backends know neither the VMM nor the drivers. Tests may use the fake guest everywhere.
 
 use crate::toolchain::{Metadata, Package};
@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sel4cp-vmm", PROGRAM),
     ("sel4cp-backends", PROGRAM),
     ("sel4cp-drivers", PROGRAM),
+    ("sel4cp-services", PROGRAM),
     // The tool computes the sizes of what PDs share.
     (
         "xtask",

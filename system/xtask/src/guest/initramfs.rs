@@ -11,7 +11,13 @@ use std::path::Path;
 pub(super) const INIT: &str = include_str!("../../guest/initramfs/init");
 
 /// What the script loads; the kernel's own lists say what these need.
-const MODULES: &[&str] = &["virtio_mmio", "virtio_console", "virtio_blk", "virtio_net"];
+const MODULES: &[&str] = &[
+    "virtio_mmio",
+    "virtio_console",
+    "virtio_blk",
+    "virtio_net",
+    "vmw_vsock_virtio_transport",
+];
 
 /// busybox's applets that the script uses.
 const APPLETS: &[&str] = &[

@@ -1,6 +1,8 @@
 //! The machines, and what a guest sees: read from the files in `dts/`, where every address is written once.
 
 use super::dts::{self, Node};
+use super::reader::Section;
+use super::text::{nearest, one_of};
 use sel4cp_abi::uart::UartKind;
 
 /// The kinds of machines: name and device tree source. The first is the one that QEMU plays.
@@ -134,6 +136,40 @@ impl Board {
             let there = Self::NAMES.join(", ");
             Err(format!("there is no board {name}; expected one of {there}"))
         })
+    }
+
+    /// The board that a system file names.
+    pub(super) fn of(root: &Section<'_>) -> Option<Self> {
+        root.only(&["board", "vm"]);
+        let known = Self::NAMES;
+        let example = format!("board = \"{}\"", known.first().copied().unwrap_or_default());
+        let Some(name) = root.text("board", &example) else {
+            root.missing(
+                "board",
+                &format!("the machine: {}", one_of(known)),
+                &example,
+            );
+            return None;
+        };
+        let board = Self::find(&name.value);
+        if let Some(Err(error)) = &board {
+            root.mistake(
+                name.line,
+                error,
+                "a file that describes the board",
+                "a node like the other boards'",
+            );
+        }
+        if board.is_none() {
+            let near = nearest(&name.value, known).or(known.first().copied());
+            root.mistake(
+                name.line,
+                format!("the board \"{}\"", name.value),
+                one_of(known),
+                format!("`board = \"{}\"`", near.unwrap_or_default()),
+            );
+        }
+        board?.ok()
     }
 
     fn read(name: &'static str, source: &str) -> Result<Self, String> {

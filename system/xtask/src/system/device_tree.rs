@@ -6,19 +6,18 @@ use super::model::Guest;
 use super::placement::{DEVICE_TREE_BYTES, Placement};
 use vm_fdt::{FdtWriter, FdtWriterNode};
 
-/// The blob for `guest`, which has `devices` virtIO devices.
+/// The blob for `guest`.
 ///
 /// # Errors
 /// What is missing in `dts/guest.dts`, or that the tree is too large for Linux.
 pub(super) fn blob(
     board: &Board,
     guest: &Guest,
-    devices: u32,
     ram: Area,
     placement: &Placement,
 ) -> Result<Vec<u8>, String> {
     let mut tree = board.guest.tree.clone();
-    complete(&mut tree, board, guest, devices, ram, placement)?;
+    complete(&mut tree, board, guest, ram, placement)?;
     let labels = labels(&tree);
     let blob = write(&tree, &labels)?;
     let size = u64::try_from(blob.len()).unwrap_or(u64::MAX);
@@ -34,7 +33,6 @@ fn complete(
     tree: &mut Node,
     board: &Board,
     guest: &Guest,
-    devices: u32,
     ram: Area,
     placement: &Placement,
 ) -> Result<(), String> {
@@ -54,7 +52,7 @@ fn complete(
     }
     let first = board.guest.device;
     let device = take(tree, "virtio")?;
-    for number in 0..devices {
+    for number in 0..guest.devices() {
         let mut device = device.clone();
         let address = first.registers.start + first.registers.size * u64::from(number);
         device.name = format!("virtio_mmio@{address:x}");

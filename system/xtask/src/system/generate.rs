@@ -78,11 +78,9 @@ fn inputs<'a>(
                 continue;
             }
         };
-        // The console, and what the guest asks for.
-        let devices = 1 + u32::from(guest.block.is_some()) + u32::from(guest.net.is_some());
         let ram = files::ram(guest, board);
-        let blob = device_tree::blob(board, guest, devices, ram, &checked.placement)
-            .map_err(Error::message)?;
+        let blob =
+            device_tree::blob(board, guest, ram, &checked.placement).map_err(Error::message)?;
         let path = out.join(format!("{}.dtb", guest.name));
         write(&path, &blob)?;
         inputs.push(Inputs {

@@ -3,6 +3,7 @@
 use super::board::Board;
 use super::model::Guest;
 use super::reader::{Reader, Section};
+use super::sockets;
 use super::text::{mac, size};
 use sel4cp_abi::config::MAX_GUESTS;
 use sel4cp_abi::image::LARGE_PAGE;
@@ -30,6 +31,7 @@ pub(super) fn check(reader: &Reader<'_>, board: &Board, root: &Section<'_>, gues
     }
     check_names(reader, guests, &sections);
     check_network(reader, guests, &sections);
+    sockets::check(reader, guests, &sections);
     check_devices(reader, board, guests);
     check_memory(reader, board, guests);
 }

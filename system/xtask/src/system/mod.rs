@@ -21,8 +21,10 @@
 //! | `[vm.net]` | `mac` | a unicast address | `52:54:00:00:00:` and the guest's number |
 //! | | `mtu` | 68 to 1500 | 1500 |
 //! | | `forward` | ports of the host's loopback address, `["tcp:2222-22"]` | none |
+//! | `[vm.vsock]` | `cid` | 3 to 4294967294, another one for each guest | 2 and the guest's number |
+//! | | `peers` | guests that it may talk to, if they name it too, `["other"]` | none |
 //!
-//! A guest has a disk or a network device if it has the section, and a console in any case. Paths start in the
+//! A guest has a disk, a network device or sockets if it has the section, and a console in any case. Paths start in the
 //! file's folder. Where the board has no driver for a section's device, the guest goes without it
 //! ([`System::warnings`]). A board is a file in `dts/`.
 
@@ -43,12 +45,13 @@ mod plan;
 mod qemu;
 mod reader;
 mod sdf;
+mod sockets;
 mod text;
 mod wire;
 
 pub use error::{Error, Mistake, Result};
 pub use generate::generate;
-pub use model::{Block, Console, Forward, Guest, Net, Source, System};
+pub use model::{Block, Console, Forward, Guest, Net, Source, System, Vsock};
 
 pub(crate) use text::size;
 

@@ -49,6 +49,8 @@ pub struct Guest {
     pub block: Option<Block>,
     /// Its network device.
     pub net: Option<Net>,
+    /// Its sockets.
+    pub vsock: Option<Vsock>,
     /// Where the system file says so.
     pub(super) lines: Lines,
 }
@@ -94,6 +96,15 @@ pub struct Net {
     pub forward: Vec<Forward>,
 }
 
+/// A guest's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vsock {
+    /// Its context id.
+    pub cid: u64,
+    /// Names of guests that it may talk to, if they name it too.
+    pub peers: Vec<String>,
+}
+
 /// A port of the host's loopback address that leads to a guest's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forward {
@@ -103,6 +114,15 @@ pub struct Forward {
     pub host: u16,
     /// The guest's port.
     pub guest: u16,
+}
+
+impl Guest {
+    /// How many virtIO devices it has: the console, and what it asks for.
+    pub(super) fn devices(&self) -> u32 {
+        1 + u32::from(self.block.is_some())
+            + u32::from(self.net.is_some())
+            + u32::from(self.vsock.is_some())
+    }
 }
 
 impl System {

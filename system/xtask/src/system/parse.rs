@@ -5,7 +5,7 @@ use super::error::{Error, Result};
 use super::model::{Block, Console, Forward, Guest, Lines, Net, Source, System};
 use super::reader::{Reader, Section};
 use super::text::{nearest, one_of, parse_mac, parse_size, size};
-use super::{files, lacks, limits};
+use super::{files, lacks, limits, sockets};
 use sel4cp_abi::image::LARGE_PAGE;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -66,7 +66,7 @@ impl System {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let folder = path.parent().unwrap_or(Path::new(""));
         let root = reader.root(&document);
-        let board = board(&root).map(|board| chosen.unwrap_or(board));
+        let board = Board::of(&root).map(|board| chosen.unwrap_or(board));
         let mut guests = guests(&reader, &root, folder);
         let mut warnings = Vec::new();
         if let (Some(board), Some(guests)) = (&board, &mut guests) {
@@ -88,39 +88,6 @@ impl System {
             _ => Err(Error::Mistakes(mistakes)),
         }
     }
-}
-
-fn board(root: &Section<'_>) -> Option<Board> {
-    root.only(&["board", "vm"]);
-    let known = Board::NAMES;
-    let example = format!("board = \"{}\"", known.first().copied().unwrap_or_default());
-    let Some(name) = root.text("board", &example) else {
-        root.missing(
-            "board",
-            &format!("the machine: {}", one_of(known)),
-            &example,
-        );
-        return None;
-    };
-    let board = Board::find(&name.value);
-    if let Some(Err(error)) = &board {
-        root.mistake(
-            name.line,
-            error,
-            "a file that describes the board",
-            "a node like the other boards'",
-        );
-    }
-    if board.is_none() {
-        let near = nearest(&name.value, known).or(known.first().copied());
-        root.mistake(
-            name.line,
-            format!("the board \"{}\"", name.value),
-            one_of(known),
-            format!("`board = \"{}\"`", near.unwrap_or_default()),
-        );
-    }
-    board?.ok()
 }
 
 /// The guests; `None` when one is so wrong that it cannot be compared with the others.
@@ -153,12 +120,15 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         "console",
         "block",
         "net",
+        "vsock",
     ]);
     let block_section = vm.section("block", "[vm.block]");
     let block = block_section.as_ref().map(block);
     let net = vm
         .section("net", "[vm.net]")
         .map(|net| net_device(&net, index));
+    let vsock = vm.section("vsock", "[vm.vsock]");
+    let vsock = vsock.map(|vsock| sockets::parse(&vsock, index));
     let console = vm.section("console", "[vm.console]");
     let console = console_device(console.as_ref());
     let earlycon = vm.boolean("earlycon").unwrap_or(false);
@@ -213,6 +183,7 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         console,
         block,
         net,
+        vsock,
         lines: Lines {
             vm: vm.line(),
             kernel: kernel_line,

@@ -2,6 +2,7 @@
 
 mod devices;
 mod shared;
+mod sockets;
 
 use super::board::{Area, Board, Controller, Hardware, Interrupt, Transport};
 use super::files::Checked;
@@ -25,6 +26,7 @@ const NO_GUEST: u32 = u32::MAX;
 const NET: u32 = 1;
 const BLOCK: u32 = 2;
 const CONSOLE: u32 = 3;
+const SOCKET: u32 = 19;
 /// Kinds of serial clients.
 const CLIENT_CONSOLE: u32 = 0;
 const CLIENT_EARLY: u32 = 1;
@@ -90,11 +92,13 @@ pub(super) fn wire(
         next_ram: board.pool.start,
         next_dma: board.pool.end(),
         buses: Vec::new(),
+        sockets: Vec::new(),
     };
     for (index, input) in inputs.iter().enumerate() {
         let index = u32::try_from(index).map_err(|error| error.to_string())?;
         wiring.guest(index, input)?;
     }
+    wiring.wires()?;
     wiring.shared(inputs.len())?;
     wiring.plan.check()?;
     Ok(Wired {
@@ -123,6 +127,8 @@ struct Wiring<'a> {
     next_ram: u64,
     next_dma: u64,
     buses: Vec<Buses>,
+    /// Backends of sockets.
+    sockets: Vec<sockets::Backend<'a>>,
 }
 
 /// What a guest's PDs have in common.
@@ -136,8 +142,8 @@ struct Common<'a> {
     ram_bus: u64,
 }
 
-impl Wiring<'_> {
-    fn guest(&mut self, index: u32, input: &Inputs<'_>) -> Result<(), String> {
+impl<'a> Wiring<'a> {
+    fn guest(&mut self, index: u32, input: &Inputs<'a>) -> Result<(), String> {
         let guest = input.guest;
         let name = &guest.name;
         let map = &self.board.guest;
@@ -209,6 +215,9 @@ impl Wiring<'_> {
             let (link, bus) = self.net(&common)?;
             devices.push((NET, link));
             buses.net = Some(bus);
+        }
+        if let Some(vsock) = &guest.vsock {
+            devices.push((SOCKET, self.vsock(&common, vsock.cid)));
         }
         self.buses.push(buses);
         let header = self.header::<VmmConfig>(vmm, Program::Vmm, index)?;

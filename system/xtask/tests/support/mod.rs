@@ -12,6 +12,7 @@
     reason = "each test program uses a part, as a module of its own"
 )]
 
+pub mod made;
 pub mod sdf;
 
 use std::path::{Path, PathBuf};

@@ -105,7 +105,11 @@ impl Wiring<'_> {
 }
 
 /// `values` in a table of fixed length.
-fn filled<T: Copy, const N: usize>(what: &str, values: &[T], none: T) -> Result<[T; N], String> {
+pub(super) fn filled<T: Copy, const N: usize>(
+    what: &str,
+    values: &[T],
+    none: T,
+) -> Result<[T; N], String> {
     if values.len() > N {
         return Err(format!(
             "found {} {what}, expected at most {N}",

@@ -1,0 +1,249 @@
+//! One connection.
+
+use sel4cp_model::vsock::{Op, Shutdown, SocketType};
+use sel4cp_ring::wire::{Credit, Header, Wire};
+
+/// Bytes of a connection's receive buffer.
+pub const WINDOW: usize = 0x4000;
+/// The same, as packets say it.
+const BUF_ALLOC: u32 = 0x4000;
+const _: () = assert!(WINDOW == BUF_ALLOC as usize);
+/// A guest is told that there is room again once there is so much that it does not know of.
+const WORTH_TELLING: u32 = BUF_ALLOC / 2;
+
+/// What the guest is to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) request: bool,
+    pub(crate) response: bool,
+    pub(crate) update: bool,
+    pub(crate) shutdown: bool,
+    pub(crate) reset: bool,
+}
+
+/// What is known about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) port: u32,
+    pub(crate) peer: u32,
+    pub(crate) open: bool,
+    /// What was received and not taken: where it begins in the buffer, and how much it is.
+    start: usize,
+    length: usize,
+    /// Bytes taken out of the buffer, modulo 2³², and what the guest knows of it.
+    taken: u32,
+    told: u32,
+    credit: Credit,
+    /// What the guest said that it will not do any more.
+    peer_shut: Shutdown,
+    finished: bool,
+    pub(crate) owed: Owed,
+}
+
+impl Connection {
+    pub(crate) fn new(port: u32, peer: u32) -> Self {
+        Self {
+            port,
+            peer,
+            open: false,
+            start: 0,
+            length: 0,
+            taken: 0,
+            told: 0,
+            credit: Credit::default(),
+            peer_shut: Shutdown::empty(),
+            finished: false,
+            owed: Owed::default(),
+        }
+    }
+
+    fn header(&mut self, op: Op) -> Header {
+        self.told = self.taken;
+        Header {
+            op: op as u16,
+            kind: SocketType::Stream as u16,
+            from: self.port,
+            to: self.peer,
+            buf_alloc: BUF_ALLOC,
+            fwd_cnt: self.taken,
+            ..Header::default()
+        }
+    }
+
+    /// Takes over what each packet of the guest says.
+    pub(crate) fn announced(&mut self, header: &Header) {
+        self.credit.announce(header.buf_alloc, header.fwd_cnt);
+    }
+
+    pub(crate) fn shut_down(&mut self, flags: u32) {
+        self.peer_shut |= Shutdown::from_bits_truncate(flags);
+    }
+
+    /// Puts the payload of the wire's first packet into the buffer; false when the guest sent more than it may.
+    pub(crate) fn store(&mut self, wire: &mut Wire, buffer: &mut [u8; WINDOW]) -> bool {
+        let wanted = usize::try_from(wire.left()).unwrap_or(usize::MAX);
+        if wanted > WINDOW - self.length || self.peer_shut.contains(Shutdown::SEND) {
+            return false;
+        }
+        let mut chunk = [0; 1024];
+        while wire.left() > 0 {
+            let Ok(count) = wire.read(&mut chunk) else {
+                return false;
+            };
+            for byte in chunk.iter().take(count) {
+                let at = (self.start + self.length) % WINDOW;
+                if let Some(place) = buffer.get_mut(at) {
+                    *place = *byte;
+                }
+                self.length += 1;
+            }
+        }
+        true
+    }
+
+    /// Whether both sides are done with it, or the guest alone with all of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.peer_shut == Shutdown::all() && self.length == 0
+    }
+
+    /// Tells the guest what it is owed; true when that was the end of the connection, `None` when there is no room for it.
+    pub(crate) fn pay(&mut self, wire: &mut Wire) -> Option<bool> {
+        let mut tell = |header: &Header| wire.tell(header).ok().filter(|sent| *sent);
+        if self.owed.reset {
+            tell(&self.header(Op::Rst))?;
+            return Some(true);
+        }
+        if self.owed.request {
+            tell(&self.header(Op::Request))?;
+            self.owed.request = false;
+        }
+        if self.owed.response {
+            tell(&self.header(Op::Response))?;
+            self.owed.response = false;
+            self.open = true;
+        }
+        if self.owed.update && self.open {
+            tell(&self.header(Op::CreditUpdate))?;
+            self.owed.update = false;
+        }
+        if self.owed.shutdown {
+            let mut flags = Shutdown::SEND;
+            // Then the guest need not wait for us to read on.
+            flags.set(Shutdown::RCV, self.peer_shut.contains(Shutdown::SEND));
+            let header = self.header(Op::Shutdown);
+            tell(&Header {
+                flags: flags.bits(),
+                ..header
+            })?;
+            self.owed.shutdown = false;
+        }
+        Some(false)
+    }
+}
+
+/// A connection, for the service that serves it: while it does, nothing else happens to it.
+pub struct Socket<'e> {
+    pub(crate) connection: &'e mut Connection,
+    pub(crate) buffer: &'e mut [u8; WINDOW],
+    pub(crate) wire: &'e mut Wire,
+    /// Bytes that it may still send before others have their turn.
+    pub(crate) budget: usize,
+    /// It would have sent more, but for the wire.
+    pub(crate) short: bool,
+}
+
+impl Socket<'_> {
+    /// Our port: the one that the service listens on, or the one that [`connect`](crate::Endpoint::connect) returned.
+    pub fn port(&self) -> u32 {
+        self.connection.port
+    }
+
+    /// The guest's port.
+    pub fn peer_port(&self) -> u32 {
+        self.connection.peer
+    }
+
+    /// Bytes that [`receive`](Self::receive) has.
+    pub fn available(&self) -> usize {
+        self.connection.length
+    }
+
+    /// Takes bytes that the guest has sent, as many as there are and fit; returns how many.
+    pub fn receive(&mut self, to: &mut [u8]) -> usize {
+        let connection = &mut *self.connection;
+        let count = to.len().min(connection.length);
+        for byte in to.iter_mut().take(count) {
+            *byte = self.buffer.get(connection.start).copied().unwrap_or(0);
+            connection.start = (connection.start + 1) % WINDOW;
+        }
+        connection.length -= count;
+        let more = u32::try_from(count).unwrap_or(0);
+        connection.taken = connection.taken.wrapping_add(more);
+        let untold = connection.taken.wrapping_sub(connection.told);
+        connection.owed.update |= untold >= WORTH_TELLING;
+        count
+    }
+
+    /// Bytes that [`send`](Self::send) takes now.
+    pub fn room(&mut self) -> usize {
+        let connection = &*self.connection;
+        if connection.finished || connection.peer_shut.contains(Shutdown::RCV) {
+            return 0;
+        }
+        let credit = usize::try_from(connection.credit.free()).unwrap_or(usize::MAX);
+        let wanted = credit.min(self.budget);
+        let wire = self.wire.room().unwrap_or(0);
+        let wire = usize::try_from(wire).unwrap_or(0);
+        self.short |= wire < wanted || self.budget < credit;
+        wanted.min(wire)
+    }
+
+    /// Sends bytes, as many as there is room for; returns how many. When there is room for more, the service is called again.
+    pub fn send(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.room());
+        let length = u32::try_from(count).unwrap_or(0);
+        if length == 0 || !self.connection.credit.take(length) {
+            return 0;
+        }
+        let header = Header {
+            len: length,
+            ..self.connection.header(Op::Rw)
+        };
+        let mut rest = bytes;
+        let sent = self.wire.send(&header, |part| {
+            for (to, from) in part.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            rest = rest.get(part.len()..).unwrap_or_default();
+        });
+        if !sent.unwrap_or(false) {
+            // The peer broke a rule of the wire: all its connections are over.
+            return 0;
+        }
+        self.budget = self.budget.saturating_sub(count);
+        // The packet said it.
+        self.connection.owed.update = false;
+        count
+    }
+
+    /// Whether the guest sends no more, and all that it sent was received.
+    pub fn is_finished(&self) -> bool {
+        self.connection.length == 0 && self.connection.peer_shut.contains(Shutdown::SEND)
+    }
+
+    /// Whether the guest receives no more.
+    pub fn is_deaf(&self) -> bool {
+        self.connection.peer_shut.contains(Shutdown::RCV)
+    }
+
+    /// Nothing more is to be sent. The connection ends once the guest is done too.
+    pub fn finish(&mut self) {
+        self.connection.owed.shutdown |= !self.connection.finished;
+        self.connection.finished = true;
+    }
+
+    /// Ends the connection at once; what was not received is lost.
+    pub fn reset(&mut self) {
+        self.connection.owed.reset = true;
+    }
+}
