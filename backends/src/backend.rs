@@ -14,6 +14,8 @@ pub enum Trouble {
     Guest(GuestFault),
     /// The driver of the hardware broke a rule: it must be started again.
     Peer(PeerFault),
+    /// A peer broke a rule of its wire: its connections are over until it starts again. The device goes on.
+    Wire(PeerFault),
     /// An earlier life of this backend had the guest's buffers: the guest must reset the device.
     Resumed,
 }
@@ -38,6 +40,10 @@ impl fmt::Display for Trouble {
                 "the guest broke a rule, its device needs a reset: {fault}"
             ),
             Self::Peer(fault) => write!(f, "the driver broke a rule, it needs a restart: {fault}"),
+            Self::Wire(fault) => write!(
+                f,
+                "a peer broke a rule of its wire, it needs a restart: {fault}"
+            ),
             Self::Resumed => {
                 f.write_str("started again under a running guest, its device needs a reset")
             }
@@ -56,6 +62,8 @@ pub struct Step {
     pub wires: u32,
     /// There is more to do, for which no notification will come.
     pub again: bool,
+    /// Something went wrong that the device has dealt with.
+    pub trouble: Option<Trouble>,
 }
 
 /// A device model.
@@ -159,7 +167,9 @@ impl<D: Device> Backend<D> {
             }
         }
         let mut step = Step::default();
-        if let Err(trouble) = self.device.step(&mut self.queues, &mut step) {
+        let result = self.device.step(&mut self.queues, &mut step);
+        signals.trouble = step.trouble.or(signals.trouble);
+        if let Err(trouble) = result {
             if self.queues.publish() {
                 signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);
             }

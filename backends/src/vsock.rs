@@ -189,6 +189,7 @@ impl Device for Vsock {
     fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble> {
         let result = self.work(queues, &mut step.again);
         step.wires |= self.switch.flush();
+        step.trouble = self.switch.take_fault().map(Trouble::Wire);
         result
     }
 

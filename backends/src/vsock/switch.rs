@@ -4,6 +4,7 @@ use super::connection::{Key, Side, Table, Verdict};
 use super::counter;
 use sel4cp_model::vsock::{Header, Op, SocketType};
 use sel4cp_queue::{GuestFault, Reader, Writer};
+use sel4cp_ring::PeerFault;
 use sel4cp_ring::wire::{self, MAX_PAYLOAD, Wire};
 
 /// Most peers of a guest.
@@ -457,6 +458,13 @@ impl Switch {
             }
         }
         again
+    }
+
+    /// The rule that a peer broke; asked once for each.
+    pub(super) fn take_fault(&mut self) -> Option<PeerFault> {
+        self.lines
+            .iter_mut()
+            .find_map(|line| line.wire.take_fault())
     }
 
     /// Shows the peers what was sent and taken. Bit n: the peer of wire n is to be notified.

@@ -1,6 +1,7 @@
 //! Guests and peers that break rules: it ends one connection, or one device, and never more.
 
 use crate::rig::{BUFFER, PEERS, Rig, TX, answer, bytes, packet};
+use sel4cp_backends::Trouble;
 use sel4cp_backends::vsock::counter;
 use sel4cp_model::vsock::{Header, Op};
 use sel4cp_ring::wire::{self, MAX_PAYLOAD};
@@ -222,6 +223,7 @@ fn a_peer_that_breaks_the_wire_is_gone_until_it_starts_again() {
     rig.peers[0].flush();
     assert_eq!(rig.got_ops(), [RST]);
     assert_eq!(rig.counter(counter::CONNECTIONS), 0);
+    assert!(matches!(rig.bench.trouble, Some(Trouble::Wire(_))));
     rig.send(&packet(Op::Request, 0), b"");
     assert_eq!(rig.got_ops(), [RST]);
     let other = Header {

@@ -2,6 +2,7 @@
 
 use crate::socket::{Connection, Socket, WINDOW};
 use sel4cp_model::vsock::{Op, SocketType};
+use sel4cp_ring::PeerFault;
 use sel4cp_ring::wire::{Header, Wire};
 
 /// Most connections of a guest with this protection domain.
@@ -131,6 +132,11 @@ impl Endpoint {
         }
         self.wire.flush();
         again | self.wire.wait().unwrap_or(true)
+    }
+
+    /// The rule of the wire that the guest's backend broke; asked once. There are no connections until it starts again.
+    pub fn take_fault(&mut self) -> Option<PeerFault> {
+        self.wire.take_fault()
     }
 
     /// Whether the guest's backend is to be notified; asked once.

@@ -103,6 +103,8 @@ pub struct Wire {
     /// The packet that is being taken, and how much of its payload has not been read.
     open: Option<(Header, u32)>,
     failed: bool,
+    /// What the peer did, until somebody has asked.
+    fault: Option<PeerFault>,
     notify: bool,
 }
 
@@ -118,6 +120,7 @@ impl Wire {
             into,
             open: None,
             failed: false,
+            fault: None,
             notify: false,
         }
     }
@@ -142,6 +145,11 @@ impl Wire {
     /// Whether the peer has not broken a rule.
     pub const fn works(&self) -> bool {
         !self.failed
+    }
+
+    /// The rule that the peer broke; asked once.
+    pub fn take_fault(&mut self) -> Option<PeerFault> {
+        self.fault.take()
     }
 
     /// The packet that came first, until [`done`](Self::done) with it.
@@ -336,8 +344,9 @@ impl Wire {
 
     /// Notes a fault of the peer on its way to the caller.
     fn check<T>(&mut self, result: Result<T, PeerFault>) -> Result<T, PeerFault> {
-        if result.is_err() {
+        if let Err(fault) = result {
             self.failed = true;
+            self.fault = Some(fault);
             self.out.discard();
         }
         result

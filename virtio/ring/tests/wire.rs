@@ -104,6 +104,8 @@ fn a_packet_that_is_too_long_ends_the_wire_until_its_sender_starts_again() {
     raw(pair, &bad);
     assert!(matches!(two.front(), Err(PeerFault::Payload { .. })));
     assert!(!two.works());
+    assert!(matches!(two.take_fault(), Some(PeerFault::Payload { .. })));
+    assert_eq!(two.take_fault(), None);
     assert_eq!(two.front().unwrap(), None);
     assert!(!two.has_room(0).unwrap());
     let mut one = pair.first();

@@ -52,6 +52,9 @@ impl Services {
             let mut again = false;
             for (endpoint, channel) in &mut self.guests {
                 again |= endpoint.turn(services::serve);
+                if let Some(fault) = endpoint.take_fault() {
+                    pd::log!("{fault}");
+                }
                 if let (true, Some(channel)) = (endpoint.take_notify(), *channel) {
                     channel.defer_notify();
                 }

@@ -345,11 +345,11 @@ impl Console {
     }
 
     /// Opens a session, however often it takes: a shell that is interrupted throws away what it has read, which may be the
-    /// beginning of this.
+    /// beginning of this, and a program that is interrupted while it starts may not notice.
     fn open(&mut self, end: Instant) -> Result<()> {
         loop {
             match self.attempt(end.min(Instant::now() + ANSWER)) {
-                Err(error) if Instant::now() < end && is_timeout(&error) => {}
+                Err(error) if Instant::now() < end && is_timeout(&error) => self.interrupt()?,
                 result => return result,
             }
         }
