@@ -6,10 +6,11 @@
 //! that is slow gives none, and so keeps nobody else waiting.
 //!
 //! A full wire delays and never drops: the packet stays in the guest's queue, and what the guest sends after it waits too.
-//! Only a peer that takes no packets at all can keep a wire full, not one whose connections are slow: a guest that offers its
-//! device no buffers holds up those who send to it, and guests that allow each other trust each other that far. A peer that starts again, or breaks a rule of
-//! the wire, is answered for with a RST of each of its connections; the others go on, so that no transport reset (§5.10.6.7)
-//! is ever called for, and the buffers of the event queue stay with the device.
+//! Only a peer that takes no packets at all can keep a wire full, not one whose connections are slow: a guest that offers
+//! its device no buffers holds up those who send to it. Guests that allow each other trust each other that far.
+//!
+//! A peer that starts again, or breaks a rule of the wire, is answered for with a RST of each of its connections. The others
+//! go on, so that no transport reset (§5.10.6.7) is ever called for, and the buffers of the event queue stay with the device.
 
 mod connection;
 mod switch;
