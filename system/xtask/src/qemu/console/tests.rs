@@ -10,9 +10,10 @@ fn console(boot: &str) -> Option<Console> {
         eprintln!("not tested: this machine lacks script or bash");
         return None;
     }
-    let mut command = Command::new("script");
+    // A test that was started in the background ignores interrupts, and would hand that down.
+    let mut command = Command::new("env");
     command
-        .args(["-q", "-c"])
+        .args(["--default-signal=INT", "script", "-q", "-c"])
         .arg(format!("{boot}; PS1='root@linux:~# ' {bash} 2>&1"))
         .arg("/dev/null");
     let machine = Machine::start(&command, &["linux".to_owned()], None).unwrap();
