@@ -33,8 +33,9 @@ mod sctlr {
     pub(super) const AARCH32: u64 = 1 << 5 | 1 << 7 | 1 << 8;
     /// How exceptions of EL1 synchronise: EOS, IESB, EIS.
     pub(super) const SYNCHRONISATION: u64 = 1 << 11 | 1 << 21 | 1 << 22;
-    /// EL1's access to EL0's memory and contexts: TSCXT, SPAN; nTLSMD, LSMAOE (AArch32).
-    pub(super) const OTHERS: u64 = 1 << 20 | 1 << 23 | 1 << 28 | 1 << 29;
+    /// EL1's access to EL0's memory and contexts: TSCXT, SPAN, EPAN; nTLSMD, LSMAOE (AArch32). Linux sets EPAN on every
+    /// core, also where it means nothing.
+    pub(super) const OTHERS: u64 = 1 << 20 | 1 << 23 | 1 << 28 | 1 << 29 | 1 << 57;
     /// Reserved bits that are one on a core without extensions.
     pub(super) const RESERVED: u64 = 0x30d0_0800;
     /// CP15BEN.
