@@ -18,9 +18,15 @@
 //! List registers cannot be read back, and the kernel overwrites one without a word, even an active one (it
 //! compares with a copy that it updates only when it switches vCPUs). So this module keeps its own truth: what is
 //! pending stays pending here until it goes into a list register that is known to be free, and a list register is free
-//! only after the kernel said that what was in it has ended. Nothing is ever replaced, so nothing is lost. The
-//! price: between InjectIRQ and the end of interrupt it is unknown whether the guest has acknowledged, an interrupt
-//! that is disabled in this time is still delivered once, and an edge that comes then is delivered again afterwards.
+//! only after the kernel said that what was in it has ended. The price: between InjectIRQ and the end of interrupt it is
+//! unknown whether the guest has acknowledged, an interrupt that is disabled in this time is still delivered once, and an
+//! edge that comes then is delivered again afterwards.
+//!
+//! One thing is replaced: an interrupt whose line, which has a level, the guest has just let fall at the device. Whether it
+//! was only pending, and is gone with its line, or active: nobody has to hear of its end. So a stand-in takes its place
+//! that the guest does not see ([`Gic::retire`]), and the end of interrupt, for which no list register is found,
+//! lowers the running priority and exits no more (§5.3.1, GICH_HCR.EOICount; IHI 0069H §12.4.7): an exit of three for
+//! each interrupt of a device. A kernel cannot be asked to leave out the exit, nor to empty a list register.
 //!
 //! Pure: it says what to inject ([`Gic::next`]) and is told what became of it ([`Gic::injected`]).
 
@@ -46,6 +52,9 @@ pub const FIRST_SPI: u16 = 32;
 /// The virtual timer's PPI.
 pub const TIMER: u16 = 27;
 
+/// The lowest priority of an injection.
+const LOWEST: u8 = 31;
+
 /// Bytes of a GICv3's redistributor: two frames for each vCPU.
 pub const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
 
@@ -63,6 +72,8 @@ pub struct Gic {
     interrupts: Interrupts,
     lists: [Lists; MAX_VCPUS],
     vcpus: u8,
+    /// The guest takes stand-ins too: it has both groups enabled and masks no priority. So there are none.
+    sees_all: bool,
 }
 
 /// What is to be put into a list register next.
@@ -90,6 +101,7 @@ impl Gic {
             interrupts: Interrupts::new(version, vcpus),
             lists: [const { Lists::new() }; MAX_VCPUS],
             vcpus,
+            sees_all: false,
         }
     }
 
@@ -100,6 +112,7 @@ impl Gic {
         for lists in &mut self.lists {
             lists.forget();
         }
+        self.sees_all = false;
     }
 
     /// Which one it is.
@@ -173,6 +186,46 @@ impl Gic {
         }
     }
 
+    /// The guest has acknowledged `intid` at its device, on `vcpu`: what to inject in its place so that its end causes no exit,
+    /// if that can be. What becomes of it goes to [`retired`](Self::retired).
+    ///
+    /// The stand-in is pending, as all that is injected, with the lowest priority and in the other group: a guest that uses one
+    /// group, or masks the lowest priority, does not see it. One that does see it gets an interrupt without a cause, once.
+    pub fn retire(&self, vcpu: u8, intid: u16) -> Option<Injection> {
+        if self.sees_all || self.line(vcpu, intid) || !self.interrupts.has_level(vcpu, intid) {
+            return None;
+        }
+        Some(Injection {
+            intid,
+            priority: LOWEST,
+            group: 1 - self.interrupts.group(vcpu, intid),
+            list_register: self.list(vcpu)?.holder(intid)?,
+        })
+    }
+
+    /// What became of a stand-in. Where the kernel refuses it, the exit for the end of the interrupt comes as ever.
+    ///
+    /// # Errors
+    /// A refusal that is a mistake of ours.
+    pub fn retired(
+        &mut self,
+        vcpu: u8,
+        injection: Injection,
+        result: Result<(), Error>,
+    ) -> Result<(), Error> {
+        match result {
+            Ok(()) => {
+                if let Some(lists) = self.lists.get_mut(usize::from(vcpu)) {
+                    lists.park(injection.list_register, injection.intid);
+                }
+                self.interrupts.set_in_flight(vcpu, injection.intid, false);
+                Ok(())
+            }
+            Err(Error::DeleteFirst) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The guest has ended what was in a list register: which interrupt that was, so that its line can be sampled again.
     pub fn ended(&mut self, vcpu: u8, list_register: u8) -> Option<u16> {
         let slot = self
@@ -183,6 +236,7 @@ impl Gic {
             self.interrupts.set_in_flight(vcpu, intid, false);
             return Some(intid);
         }
+        self.sees_all |= matches!(slot, Slot::Parked(_));
         None
     }
 
@@ -195,6 +249,11 @@ impl Gic {
     /// The interrupts that may be in list registers of `vcpu`, in any state.
     pub fn in_flight(&self, vcpu: u8) -> impl Iterator<Item = u16> {
         self.list(vcpu).into_iter().flat_map(Lists::held)
+    }
+
+    /// Whether the list registers of `vcpu` are empty, of stand-ins too.
+    pub fn is_empty(&self, vcpu: u8) -> bool {
+        self.list(vcpu).is_none_or(Lists::is_empty)
     }
 
     fn list(&self, vcpu: u8) -> Option<&Lists> {

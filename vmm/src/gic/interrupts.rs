@@ -199,6 +199,20 @@ impl Interrupts {
         })
     }
 
+    /// Whether its line has a level, not edges.
+    pub(super) fn has_level(&self, vcpu: u8, intid: u16) -> bool {
+        let (word, bit) = Self::locate(intid);
+        self.bits(vcpu, word)
+            .is_some_and(|bits| bits.edge & bit == 0)
+    }
+
+    /// Its group, 0 or 1.
+    pub(super) fn group(&self, vcpu: u8, intid: u16) -> u8 {
+        let (word, bit) = Self::locate(intid);
+        let one = self.bits(vcpu, word);
+        one.is_some_and(|bits| bits.group & bit != 0).into()
+    }
+
     pub(super) fn set_in_flight(&mut self, vcpu: u8, intid: u16, value: bool) {
         let (word, bit) = Self::locate(intid);
         if let Some(bits) = self.bits_mut(vcpu, word) {

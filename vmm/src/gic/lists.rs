@@ -13,6 +13,8 @@ pub(super) enum Slot {
     /// This interrupt is in it, and the guest deactivated it in the distributor, which cannot reach the list
     /// register: it can be used again, but for the same interrupt only.
     Released(u16),
+    /// A stand-in for this interrupt is in it, which the guest does not see: it can be used again.
+    Parked(u16),
     /// The kernel says that something active is in it.
     Foreign,
 }
@@ -42,14 +44,28 @@ impl Lists {
         (0..).zip(self.slots.iter().take(self.count).copied())
     }
 
-    /// The list register for an injection of `intid`. From the lowest, so that the first refusal tells the number.
+    /// The list register for an injection of `intid`. From the lowest, so that the first refusal tells the number; a stand-in's
+    /// before a free one, so that a stand-in never comes before an interrupt of the same priority.
     pub(super) fn place(&self, intid: u16) -> Option<u8> {
-        let with = |wanted: Slot| {
+        let with = |wanted: fn(Slot, u16) -> bool| {
             self.used()
-                .find(|(_, slot)| *slot == wanted)
+                .find(|(_, slot)| wanted(*slot, intid))
                 .map(|(index, _)| index)
         };
-        with(Slot::Released(intid)).or_else(|| with(Slot::Free))
+        with(|slot, intid| slot == Slot::Released(intid))
+            .or_else(|| with(|slot, _| matches!(slot, Slot::Parked(_))))
+            .or_else(|| with(|slot, _| slot == Slot::Free))
+    }
+
+    /// The list register that has `intid`.
+    pub(super) fn holder(&self, intid: u16) -> Option<u8> {
+        self.used()
+            .find(|(_, slot)| *slot == Slot::Holds(intid))
+            .map(|(index, _)| index)
+    }
+
+    pub(super) fn park(&mut self, index: u8, intid: u16) {
+        self.set(index, Slot::Parked(intid));
     }
 
     pub(super) fn hold(&mut self, index: u8, intid: u16) {
@@ -68,7 +84,7 @@ impl Lists {
                 self.set(index, Slot::Holds(intid));
                 Some(intid)
             }
-            Slot::Free | Slot::Foreign => {
+            Slot::Free | Slot::Parked(_) | Slot::Foreign => {
                 self.set(index, Slot::Foreign);
                 None
             }
@@ -99,8 +115,13 @@ impl Lists {
     pub(super) fn held(&self) -> impl Iterator<Item = u16> {
         self.used().filter_map(|(_, slot)| match slot {
             Slot::Holds(intid) | Slot::Released(intid) => Some(intid),
-            Slot::Free | Slot::Foreign => None,
+            Slot::Free | Slot::Parked(_) | Slot::Foreign => None,
         })
+    }
+
+    /// Whether nothing is in any of them, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.used().all(|(_, slot)| slot == Slot::Free)
     }
 
     fn get(&self, index: u8) -> Option<Slot> {

@@ -350,6 +350,98 @@ fn an_interrupt_deactivated_in_the_distributor_comes_again_in_its_register() {
     assert_eq!(inject(&mut gic, 0, 4), [(49, 1)]);
 }
 
+/// An interrupt in list register 0 whose device has just been quieted.
+fn quieted() -> (Gic, Injection) {
+    let mut gic = enabled(1);
+    enable(&mut gic, 0, 48);
+    gic.set_line(0, 48, true);
+    assert_eq!(gic.retire(0, 48), None, "it is in no list register");
+    assert_eq!(inject(&mut gic, 0, 4), [(48, 0)]);
+    assert_eq!(gic.retire(0, 48), None, "the line is high");
+    gic.set_line(0, 48, false);
+    let stand_in = gic.retire(0, 48).unwrap();
+    (gic, stand_in)
+}
+
+#[test]
+fn the_end_of_a_quieted_interrupt_needs_no_exit() {
+    let (mut gic, stand_in) = quieted();
+    let expected = Injection {
+        intid: 48,
+        priority: 31,
+        group: 1,
+        list_register: 0,
+    };
+    assert_eq!(stand_in, expected, "what the guest does not see");
+    gic.retired(0, stand_in, Ok(())).unwrap();
+    assert!(!gic.is_pending(0), "WFI may wait");
+    assert!(!gic.is_empty(0), "but a reset has something to drain");
+    // The next one need not wait for the end of this one; the stand-in goes first.
+    gic.set_line(0, 48, true);
+    assert_eq!(inject(&mut gic, 0, 4), [(48, 0)]);
+    // The other group is the one that the interrupt is not in.
+    gic.write(0, 0x84, 4, 1 << 16);
+    gic.set_line(0, 48, false);
+    assert_eq!(gic.retire(0, 48).map(|stand_in| stand_in.group), Some(0));
+}
+
+#[test]
+fn a_refused_stand_in_leaves_everything_to_the_end_of_interrupt() {
+    let (mut gic, stand_in) = quieted();
+    gic.retired(0, stand_in, Err(Error::DeleteFirst)).unwrap();
+    gic.set_line(0, 48, true);
+    assert_eq!(inject(&mut gic, 0, 4), [], "it is in flight");
+    assert_eq!(gic.ended(0, 0), Some(48));
+    assert_eq!(inject(&mut gic, 0, 4), [(48, 0)]);
+    let error = gic.retired(0, stand_in, Err(Error::RangeError));
+    assert_eq!(error, Err(Error::RangeError));
+}
+
+#[test]
+fn a_guest_that_sees_stand_ins_gets_one_only() {
+    let (mut gic, stand_in) = quieted();
+    gic.retired(0, stand_in, Ok(())).unwrap();
+    assert_eq!(gic.ended(0, 0), None, "it is nobody's interrupt");
+    assert!(gic.is_empty(0));
+    for _ in 0..2 {
+        gic.set_line(0, 48, true);
+        assert_eq!(inject(&mut gic, 0, 4), [(48, 0)]);
+        gic.set_line(0, 48, false);
+        assert_eq!(gic.retire(0, 48), None);
+        assert_eq!(gic.ended(0, 0), Some(48));
+    }
+    // The next guest may be another one.
+    gic.reset();
+    gic.write(0, CTLR, 4, 3);
+    enable(&mut gic, 0, 48);
+    gic.set_line(0, 48, true);
+    inject(&mut gic, 0, 4);
+    gic.set_line(0, 48, false);
+    assert!(gic.retire(0, 48).is_some());
+}
+
+#[test]
+fn a_stand_in_that_the_kernel_found_active_is_left_alone() {
+    let (mut gic, stand_in) = quieted();
+    gic.retired(0, stand_in, Ok(())).unwrap();
+    gic.set_line(0, 48, true);
+    let next = gic.next(0).unwrap();
+    assert_eq!(next.list_register, 0);
+    gic.injected(0, next, Err(Error::DeleteFirst)).unwrap();
+    assert_eq!(inject(&mut gic, 0, 4), [(48, 1)]);
+}
+
+#[test]
+fn an_edge_stays_pending_whatever_its_device_says() {
+    let mut gic = enabled(1);
+    gic.write(0, ICFGR + 12, 4, 2);
+    enable(&mut gic, 0, 48);
+    gic.set_line(0, 48, true);
+    assert_eq!(inject(&mut gic, 0, 4), [(48, 0)]);
+    gic.set_line(0, 48, false);
+    assert_eq!(gic.retire(0, 48), None);
+}
+
 #[test]
 fn software_can_make_an_interrupt_pending_or_active() {
     let mut gic = enabled(1);

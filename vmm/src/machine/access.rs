@@ -66,7 +66,7 @@ impl Machine {
         let ip = access.ip;
         match target {
             Target::Device(index, offset) => {
-                if self.store_device(index, offset, size, value) {
+                if self.store_device(vcpu, index, offset, size, value)? {
                     let device = index;
                     self.hold(vcpu, Hold::Reset { device, ip })?;
                     // The backend may have been faster than we were.
@@ -104,23 +104,30 @@ impl Machine {
 
     /// True: the vCPU is to be held until the device is reset.
     #[inline]
-    fn store_device(&mut self, index: usize, offset: u64, size: u8, value: u64) -> bool {
+    fn store_device(
+        &mut self,
+        vcpu: Vcpu,
+        index: usize,
+        offset: u64,
+        size: u8,
+        value: u64,
+    ) -> Result<bool, Cause> {
         let Some(device) = self.devices.get_mut(index) else {
-            return false;
+            return Ok(false);
         };
         match device.transport.write(offset, size, value) {
-            Effect::None => return false,
+            Effect::None => {}
             // With the next receive, after the vCPU was resumed: the backend has a higher priority than we have, and would
             // otherwise run in the middle, and we once more after it.
             Effect::Notify => device.channel.defer_notify(),
-            Effect::Line => self.sample(index),
+            Effect::Line => self.acknowledged(vcpu, index)?,
             Effect::Reset => {
                 device.channel.notify();
                 self.sample(index);
-                return true;
+                return Ok(true);
             }
         }
-        false
+        Ok(false)
     }
 
     /// The UART's peer has taken output: vCPUs that are held go on, as long as there is room.

@@ -91,6 +91,19 @@ impl Machine {
         }
     }
 
+    /// The guest, on `vcpu`, has acknowledged a device's interrupt: most are dealt with then.
+    pub(super) fn acknowledged(&mut self, vcpu: Vcpu, index: usize) -> Result<(), Cause> {
+        self.sample(index);
+        let Some(device) = self.devices.get(index) else {
+            return Ok(());
+        };
+        let Some(next) = self.gic.retire(vcpu.id(), device.interrupt) else {
+            return Ok(());
+        };
+        let result = vcpu.inject_irq(next.intid, next.priority, next.group, next.list_register);
+        Ok(self.gic.retired(vcpu.id(), next, result)?)
+    }
+
     /// The guest has ended what was in a list register.
     pub(super) fn end_of_interrupt(
         &mut self,

@@ -224,7 +224,7 @@ impl Machine {
         let (first, second) = cpu_interface(self.config);
         let mut copied = false;
         for vcpu in self.vcpus() {
-            if self.gic.in_flight(vcpu.id()).next().is_none() {
+            if self.gic.is_empty(vcpu.id()) {
                 continue;
             }
             if !core::mem::replace(&mut copied, true) {

@@ -11,12 +11,16 @@ enum Hardware {
     Active(u16),
     /// Ended by the guest, and the kernel has not told yet.
     Ended,
+    /// Pending, but of a group and priority that the guest does not see.
+    StandIn,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Raise(u16),
     Lower(u16),
+    /// The guest has the device lower its line, which exits.
+    Quiet(u16),
     Sgi(u16),
     Enable(u16),
     Disable(u16),
@@ -40,6 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => line().prop_map(Step::Raise),
         2 => line().prop_map(Step::Lower),
+        3 => line().prop_map(Step::Quiet),
         2 => (0_u16..3).prop_map(Step::Sgi),
         2 => line().prop_map(Step::Enable),
         1 => line().prop_map(Step::Disable),
@@ -106,9 +111,10 @@ impl World {
                 self.edges[usize::from(intid)] |= rises && Self::is_edge(intid);
                 self.gic.set_line(0, intid, true);
             }
-            Step::Lower(intid) => {
-                self.lines[usize::from(intid)] = false;
-                self.gic.set_line(0, intid, false);
+            Step::Lower(intid) => self.lower(intid),
+            Step::Quiet(intid) => {
+                self.lower(intid);
+                self.retire(intid);
             }
             Step::Sgi(intid) => {
                 self.edges[usize::from(intid)] = true;
@@ -141,6 +147,36 @@ impl World {
             Step::Maintenance => self.maintain(),
         }
         self.inject();
+    }
+
+    fn lower(&mut self, intid: u16) {
+        self.lines[usize::from(intid)] = false;
+        self.gic.set_line(0, intid, false);
+    }
+
+    /// Lets a stand-in take the place of an interrupt, in whichever state it is.
+    fn retire(&mut self, intid: u16) {
+        let Some(stand_in) = self.gic.retire(0, intid) else {
+            let level = !Self::is_edge(intid);
+            let there = self.hardware.iter().any(|register| {
+                matches!(register, Hardware::Pending(held, _) | Hardware::Active(held) if *held == intid)
+            });
+            assert!(!(level && there), "{intid} could have been retired");
+            return;
+        };
+        assert!(!Self::is_edge(intid), "an edge stays pending");
+        assert_eq!((stand_in.priority, stand_in.group), (31, 1));
+        let register = &mut self.hardware[usize::from(stand_in.list_register)];
+        assert!(
+            match *register {
+                Hardware::Pending(held, _) | Hardware::Active(held) => held == intid,
+                // The guest has ended it before it has lowered the line.
+                other => other == Hardware::Ended,
+            },
+            "{register:?} was overwritten"
+        );
+        *register = Hardware::StandIn;
+        self.gic.retired(0, stand_in, Ok(())).unwrap();
     }
 
     fn acknowledge(&mut self) {
@@ -182,7 +218,8 @@ impl World {
                 self.wants(intid),
                 "{intid} is not pending and enabled, or in flight"
             );
-            assert_eq!(self.hardware[index], Hardware::Invalid, "overwritten");
+            let free = matches!(self.hardware[index], Hardware::Invalid | Hardware::StandIn);
+            assert!(free, "overwritten");
             let urgency = |intid: u16| (self.priorities[usize::from(intid)], intid);
             let best = (0..16)
                 .chain(LINES)
@@ -228,7 +265,8 @@ proptest! {
             }
             world.apply(&Step::Acknowledge);
         }
-        prop_assert_eq!(world.hardware, [Hardware::Invalid; REGISTERS]);
+        let free = |register| matches!(register, Hardware::Invalid | Hardware::StandIn);
+        prop_assert!(world.hardware.into_iter().all(free));
         prop_assert!((0..128).all(|intid| !world.wants(intid)));
         prop_assert!(!world.gic.is_pending(0));
     }
