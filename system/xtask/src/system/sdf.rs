@@ -1,6 +1,6 @@
 //! Writes a plan as a `.system` file (the SDK's system description format, version 2.3.0).
 
-use super::plan::{Contents, GUEST_PRIORITY, Map, Pd, Plan, STACK_BYTES, program};
+use super::plan::{Contents, GUEST_PRIORITY, Map, Pd, Plan, STACK_BYTES, program, slice};
 use sel4cp_abi::config::Program;
 use sel4cp_abi::image::{LARGE_PAGE, PAGE};
 use std::fmt::Write;
@@ -78,12 +78,15 @@ fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
     } else {
         ""
     };
+    let slice = slice(pd.program)
+        .map(|slice| format!(" budget=\"{slice}\" period=\"{slice}\""))
+        .unwrap_or_default();
     let depth = if id.is_some() { 2 } else { 1 };
     let indent = depth * INDENT;
     let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
     let _ = writeln!(
         text,
-        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}>",
+        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}{slice}>",
         "", pd.name
     );
     let inner = indent + INDENT;
