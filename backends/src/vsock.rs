@@ -54,7 +54,9 @@ pub mod counter {
     /// How often a peer started, or broke a rule of the wire.
     pub const LOST: usize = 8;
     /// How many there are.
-    pub(crate) const COUNT: usize = 9;
+    pub(crate) const COUNT: usize =
+        sel4cp_link::names(sel4cp_model::DeviceType::Socket as u32).len();
+    const _: () = assert!(COUNT == LOST + 1);
 }
 
 /// The device.

@@ -31,6 +31,8 @@ pub struct Endpoint {
     connections: [Option<Connection>; CONNECTIONS],
     ports: heapless::Vec<u32, PORTS>,
     next_port: u32,
+    /// How many connections there have been.
+    opened: u64,
     /// Who is served first at the next turn.
     turn: usize,
 }
@@ -44,6 +46,7 @@ impl Endpoint {
             connections: [None; CONNECTIONS],
             ports: heapless::Vec::new(),
             next_port: FIRST_PORT,
+            opened: 0,
             turn: 0,
         }
     }
@@ -58,7 +61,8 @@ impl Endpoint {
     pub fn connect(&mut self, port: u32) -> Option<u32> {
         let own = self.next_port;
         let slot = self.connections.iter_mut().find(|slot| slot.is_none())?;
-        let connection = slot.insert(Connection::new(own, port));
+        self.opened = self.opened.wrapping_add(1);
+        let connection = slot.insert(Connection::new(self.opened, own, port));
         connection.owed.request = true;
         self.next_port = own.checked_add(1).unwrap_or(FIRST_PORT);
         Some(own)
@@ -108,6 +112,7 @@ impl Endpoint {
             };
             if connection.open && !connection.owed.reset {
                 let mut socket = Socket {
+                    place: index,
                     connection,
                     buffer,
                     wire: &mut self.wire,
@@ -204,7 +209,9 @@ impl Endpoint {
         let slot = self.connections.iter_mut().find(|slot| slot.is_none());
         match slot {
             Some(slot) if wanted => {
-                let connection = slot.insert(Connection::new(header.to, header.from));
+                self.opened = self.opened.wrapping_add(1);
+                let connection = Connection::new(self.opened, header.to, header.from);
+                let connection = slot.insert(connection);
                 connection.announced(header);
                 connection.owed.response = true;
             }

@@ -24,6 +24,8 @@ pub(crate) struct Owed {
 /// What is known about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
+    /// No other connection of the endpoint has had it.
+    id: u64,
     pub(crate) port: u32,
     pub(crate) peer: u32,
     pub(crate) open: bool,
@@ -41,8 +43,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(port: u32, peer: u32) -> Self {
+    pub(crate) fn new(id: u64, port: u32, peer: u32) -> Self {
         Self {
+            id,
             port,
             peer,
             open: false,
@@ -143,6 +146,7 @@ impl Connection {
 
 /// A connection, for the service that serves it: while it does, nothing else happens to it.
 pub struct Socket<'e> {
+    pub(crate) place: usize,
     pub(crate) connection: &'e mut Connection,
     pub(crate) buffer: &'e mut [u8; WINDOW],
     pub(crate) wire: &'e mut Wire,
@@ -156,6 +160,17 @@ impl Socket<'_> {
     /// Our port: the one that the service listens on, or the one that [`connect`](crate::Endpoint::connect) returned.
     pub fn port(&self) -> u32 {
         self.connection.port
+    }
+
+    /// A number that no other connection of this endpoint has had.
+    pub fn id(&self) -> u64 {
+        self.connection.id
+    }
+
+    /// A number below [`CONNECTIONS`](crate::CONNECTIONS) that no other connection has at the same time, for a service that keeps
+    /// something for each. [`id`](Self::id) tells when it is for another one.
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// The guest's port.

@@ -7,19 +7,15 @@
     reason = "a test states what must hold"
 )]
 
+mod common;
+
+use common::{Guest, header, turn};
 use proptest::prelude::*;
 use sel4cp_model::vsock::{Op, Shutdown};
 use sel4cp_ring::host;
-use sel4cp_ring::layout::WirePair;
-use sel4cp_ring::wire::{Credit, Header, Wire};
+use sel4cp_ring::wire::{Credit, Header};
 use sel4cp_services::services::{self, DISCARD, ECHO, SOURCE};
-use sel4cp_services::{CONNECTIONS, Endpoint, Socket, WINDOW, memory};
-
-/// What a guest's backend passes on.
-struct Guest {
-    pair: WirePair,
-    wire: Wire,
-}
+use sel4cp_services::{CONNECTIONS, Endpoint, WINDOW, memory};
 
 fn bench() -> (Guest, Endpoint) {
     let pair = host::wire().unwrap();
@@ -28,60 +24,6 @@ fn bench() -> (Guest, Endpoint) {
     let mut endpoint = Endpoint::new(pair.second(), memory);
     services::listen(&mut endpoint);
     (Guest { pair, wire }, endpoint)
-}
-
-fn header(op: Op, from: u32, to: u32) -> Header {
-    Header {
-        op: op as u16,
-        kind: 1,
-        from,
-        to,
-        buf_alloc: 100_000,
-        ..Header::default()
-    }
-}
-
-impl Guest {
-    fn send(&mut self, header: &Header, bytes: &[u8]) {
-        let mut rest = bytes;
-        let header = Header {
-            len: bytes.len() as u32,
-            ..*header
-        };
-        let sent = self.wire.send(&header, |part| {
-            let (now, later) = rest.split_at(part.len());
-            part.copy_from_slice(now);
-            rest = later;
-        });
-        assert!(sent.unwrap());
-        self.wire.flush();
-    }
-
-    fn take(&mut self) -> Vec<(Header, Vec<u8>)> {
-        let mut all = Vec::new();
-        while let Some(header) = self.wire.front().unwrap() {
-            let mut bytes = vec![0; header.len as usize];
-            self.wire.read(&mut bytes).unwrap();
-            self.wire.done();
-            all.push((header, bytes));
-        }
-        self.wire.flush();
-        all
-    }
-
-    fn ops(&mut self) -> Vec<u16> {
-        self.take().iter().map(|(header, _)| header.op).collect()
-    }
-}
-
-/// As often as it asks for, which must end.
-fn turn(endpoint: &mut Endpoint, mut serve: impl FnMut(&mut Socket<'_>)) {
-    for _ in 0..1000 {
-        if !endpoint.turn(&mut serve) {
-            return;
-        }
-    }
-    panic!("the endpoint does not come to rest");
 }
 
 fn connected(port: u32) -> (Guest, Endpoint) {
