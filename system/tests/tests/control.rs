@@ -85,9 +85,13 @@ fn control_of_one_guest_by_another() {
         machine.shell_again();
     }
     assert_ne!(machine.run("cat /proc/sys/kernel/random/boot_id"), booted);
+    // Its end is that of its connections.
+    machine.run("(sleep 1000 | socat - VSOCK-CONNECT:2:7) > /dev/null 2>&1 & sleep 2");
     machine.focus("one");
+    assert_eq!(counter(&mut machine, "two.vsock", "connections"), 1);
     assert_eq!(ask(&mut machine, "poweroff two"), "ok two powers off\n");
     machine.expect_of_machine("guest two powered off");
+    assert_eq!(counter(&mut machine, "two.vsock", "connections"), 0);
     assert_eq!(ask(&mut machine, "vms"), "ok one=running two=off\n");
     assert_eq!(ask(&mut machine, "pause two"), "error: two is off\n");
     assert_eq!(ask(&mut machine, "restart two"), "ok two restarts\n");

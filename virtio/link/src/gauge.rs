@@ -61,6 +61,7 @@ pub const fn names(id: u32) -> &'static [&'static str] {
             "dropped",
             "delayed",
             "lost",
+            "resets",
         ],
         _ => &[],
     }
