@@ -369,11 +369,14 @@ fn as_many_guests_as_there_can_be() {
     packed(&make(&path)).unwrap();
 }
 
-/// The sockets of guest `n`, which may talk to the seven others.
+/// The sockets of guest `n`, which may talk to the seven others and look after them.
 fn sockets(n: usize) -> String {
     let others = (0..8).filter(|other| *other != n);
     let others: Vec<String> = others.map(|other| format!("\"g{other}\"")).collect();
-    format!("[vm.vsock]\npeers = [{}]\n", others.join(", "))
+    format!(
+        "[vm.vsock]\ncontrol = \"all\"\npeers = [{}]\n",
+        others.join(", ")
+    )
 }
 
 #[test]
