@@ -85,6 +85,15 @@ pub trait Device {
     /// [`Trouble`] when the device cannot work at all.
     fn start(&mut self, features: u64) -> Result<(), Trouble>;
 
+    /// The driver accepted `features` in an earlier life of this device, and uses it. A device that can go on completes chains in
+    /// the order in which it takes them, and can lose or repeat what it was at when that life ended.
+    ///
+    /// # Errors
+    /// [`Trouble::Resumed`] unless it can.
+    fn resume(&mut self, _features: u64) -> Result<(), Trouble> {
+        Err(Trouble::Resumed)
+    }
+
     /// The device is being reset: nothing new may start, and what is with the driver is to come back.
     fn stop(&mut self);
 
@@ -157,7 +166,7 @@ impl<D: Device> Backend<D> {
                     self.device.stop();
                 }
                 Some(Event::Start) => {
-                    if let Err(trouble) = self.start() {
+                    if let Err(trouble) = self.start(&mut signals) {
                         self.fail(trouble, &mut signals);
                     }
                 }
@@ -205,12 +214,16 @@ impl<D: Device> Backend<D> {
         }
     }
 
-    fn start(&mut self) -> Result<(), Trouble> {
-        let session = self.link.session();
+    fn start(&mut self, signals: &mut Signals) -> Result<(), Trouble> {
+        let session = *self.link.session();
         if session.resumed {
-            return Err(Trouble::Resumed);
+            self.device.resume(session.features)?;
+            self.queues = Queues::new(&self.ram, &session)?;
+            // The earlier life may have used buffers and not come to say so.
+            signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);
+            return Ok(());
         }
-        self.queues = Queues::new(&self.ram, session)?;
+        self.queues = Queues::new(&self.ram, &session)?;
         self.device.start(session.features)
     }
 

@@ -43,6 +43,10 @@ pub mod counter {
     pub const FLUSHES: usize = 4;
     /// How often a request waited for the ring.
     pub const DELAYED: usize = 5;
+    /// How many there are.
+    pub(crate) const COUNT: usize =
+        sel4cp_link::names(sel4cp_model::DeviceType::Block as u32).len();
+    const _: () = assert!(COUNT == DELAYED + 1);
 }
 
 /// A request that is with the driver.
@@ -74,7 +78,7 @@ pub struct Block {
     in_flight: u32,
     /// Those of them that may take much longer than a read or write.
     slow: u32,
-    counters: [u64; 6],
+    counters: [u64; counter::COUNT],
 }
 
 impl Block {
@@ -100,7 +104,7 @@ impl Block {
             pending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
             slow: 0,
-            counters: [0; 6],
+            counters: [0; counter::COUNT],
         }
     }
 

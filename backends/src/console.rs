@@ -29,6 +29,10 @@ pub mod counter {
     pub const RECEIVED: usize = 1;
     /// How often output waited for the serial driver.
     pub const DELAYED: usize = 2;
+    /// How many there are.
+    pub(crate) const COUNT: usize =
+        sel4cp_link::names(sel4cp_model::DeviceType::Console as u32).len();
+    const _: () = assert!(COUNT == DELAYED + 1);
 }
 
 /// The device.
@@ -41,7 +45,7 @@ pub struct Console {
     sent: u64,
     /// The guest is to be told the size.
     untold: bool,
-    counters: [u64; 3],
+    counters: [u64; counter::COUNT],
 }
 
 impl Console {
@@ -58,7 +62,7 @@ impl Console {
             segments: [Span::EMPTY; QUEUE_SIZE as usize],
             sent: 0,
             untold: false,
-            counters: [0; 3],
+            counters: [0; counter::COUNT],
         }
     }
 

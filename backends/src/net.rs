@@ -46,7 +46,8 @@ pub mod counter {
     /// How often a frame or buffer waited for the ring.
     pub const DELAYED: usize = 6;
     /// How many there are.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();
+    const _: () = assert!(COUNT == DELAYED + 1);
 }
 
 /// The device's counters.

@@ -12,17 +12,22 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Takes over what the driver has set up.
+    /// Takes over what the driver has set up; of a session that is resumed, as [`Queue::resume`] says.
     ///
     /// # Errors
     /// The first queue that breaks the specification.
     pub(crate) fn new(ram: &GuestRam, session: &Session) -> Result<Self, GuestFault> {
+        let take_over = if session.resumed {
+            Queue::resume
+        } else {
+            Queue::new
+        };
         let mut new = Self::default();
         for (queue, setup) in new.queues.iter_mut().zip(&session.queues) {
             if !setup.ready {
                 continue;
             }
-            *queue = Some(Queue::new(
+            *queue = Some(take_over(
                 ram,
                 &Config {
                     size: setup.size,

@@ -9,23 +9,28 @@
 //! Only a peer that takes no packets at all can keep a wire full, not one whose connections are slow: a guest that offers
 //! its device no buffers holds up those who send to it. Guests that allow each other trust each other that far.
 //!
-//! A peer that starts again, or breaks a rule of the wire, is answered for with a RST of each of its connections. The others
-//! go on, so that no transport reset (§5.10.6.7) is ever called for, and the buffers of the event queue stay with the device.
+//! A guest that starts again as a peer, or a peer that breaks a rule of the wire, is answered for with a RST of each of its
+//! connections; the others go on. When the native side starts again, or this device does under a running guest, communication was
+//! interrupted, and the guest is told so by a transport reset event (§5.10.6.7): it shuts down all its connections, and the peers
+//! that are still there get a RST of theirs. Without a buffer in the event queue the native side's connections end by a RST each; a
+//! device that has started again waits for one, as it does not know them.
 
 mod connection;
+mod line;
 mod switch;
 
 pub use connection::{CONNECTIONS, FROM_PEERS, Key, Side, Table, Verdict};
-pub use switch::{Line, MAX_WIRES};
+pub use line::Line;
+pub use switch::MAX_WIRES;
 
 use crate::backend::{Device, Step, Trouble};
 use crate::queues::Queues;
 use sel4cp_link::{Facts, MAX_QUEUES};
 use sel4cp_memory::Span;
-use sel4cp_model::vsock::{Config, EVENT, Features, Header, RX, TX};
+use sel4cp_model::vsock::{Config, EVENT, Event, Features, Header, RX, TRANSPORT_RESET, TX};
 use sel4cp_model::{DeviceType, features};
 use sel4cp_queue::{Direction, GuestFault, Queue};
-use switch::{Sent, Switch};
+use switch::{Reset, Sent, Switch};
 use zerocopy::IntoBytes;
 
 /// Entries of the queues for packets at most.
@@ -53,8 +58,12 @@ pub mod counter {
     pub const DELAYED: usize = 7;
     /// How often a peer started, or broke a rule of the wire.
     pub const LOST: usize = 8;
+    /// Transport resets that the guest was told of.
+    pub const RESETS: usize = 9;
     /// How many there are.
-    pub(crate) const COUNT: usize = 9;
+    pub(crate) const COUNT: usize =
+        sel4cp_link::names(sel4cp_model::DeviceType::Socket as u32).len();
+    const _: () = assert!(COUNT == RESETS + 1);
 }
 
 /// The device.
@@ -134,12 +143,43 @@ impl Vsock {
         Ok(true)
     }
 
+    /// Tells the guest of a transport reset, if there was one (§5.10.6.7). True: it has a buffer for that now, and nobody will say so.
+    fn interrupt(&mut self, queues: &mut Queues) -> Result<bool, Trouble> {
+        let wanted = self.switch.wanted_reset();
+        if wanted == Reset::None {
+            return Ok(false);
+        }
+        let Some(queue) = queues.get(EVENT) else {
+            if wanted == Reset::Needed {
+                return Err(Trouble::Resumed);
+            }
+            self.switch.settle_reset(false);
+            return Ok(false);
+        };
+        let Some((token, chain)) = queue.pop(&mut self.spans)? else {
+            if wanted == Reset::Needed {
+                return Ok(queue.enable_notifications()?);
+            }
+            self.switch.settle_reset(false);
+            return Ok(false);
+        };
+        let mut writer = chain.writer();
+        writer.write_obj(&Event {
+            id: TRANSPORT_RESET.into(),
+        })?;
+        // It was popped from this queue just now.
+        let _fresh = queue.complete(token, writer.written());
+        self.switch.settle_reset(true);
+        Ok(false)
+    }
+
     fn work(&mut self, queues: &mut Queues, again: &mut bool) -> Result<(), Trouble> {
         let running = queues.get(RX).is_some() && queues.get(TX).is_some();
         *again |= self.switch.begin(running);
         if !running {
             return Ok(());
         }
+        *again |= self.interrupt(queues)?;
         if let Some(queue) = queues.get(TX) {
             *again |= self.transmit(queue)?;
         }
@@ -175,6 +215,12 @@ impl Device for Vsock {
     fn start(&mut self, accepted: u64) -> Result<(), Trouble> {
         let accepted = Features::from_bits_truncate(accepted);
         self.switch.start(accepted.contains(Features::SEQPACKET));
+        Ok(())
+    }
+
+    fn resume(&mut self, accepted: u64) -> Result<(), Trouble> {
+        let accepted = Features::from_bits_truncate(accepted);
+        self.switch.resume(accepted.contains(Features::SEQPACKET));
         Ok(())
     }
 

@@ -1,14 +1,16 @@
 //! Powers the machine off when every guest is done.
 //!
-//! Each VMM notifies once, when its guest is off or stopped for good. This domain has the lowest priority: when it
+//! Each VMM notifies when its guest is off or stopped. Where the control service may start a guest again, a page says whether it
+//! is still off. This domain has the lowest priority: when it
 //! runs, all others wait for something. What is left then is output that the UART has not sent yet, which the
 //! serial driver is asked about.
 #![forbid(unsafe_code)]
 
 use core::fmt;
 use core::sync::atomic::Ordering::Acquire;
-use sel4cp_abi::config::{PowerConfig, Ring};
+use sel4cp_abi::config::{MAX_GUESTS, PowerConfig, Ring};
 use sel4cp_pd::{self as pd, Channel, ChannelSet, ConfigError, Handler, RegionError, log};
+use sel4cp_ring::control::GuestPage;
 use sel4cp_ring::shared::SerialState;
 
 /// PSCI's SYSTEM_OFF (Arm DEN 0022, §5.10).
@@ -16,9 +18,18 @@ const SYSTEM_OFF: u64 = 0x8400_0008;
 
 /// The power driver.
 pub struct Power {
-    /// VMMs whose guests are not done yet.
-    running: ChannelSet,
+    guests: heapless::Vec<Guest, MAX_GUESTS>,
     serial: Option<Serial>,
+}
+
+/// A guest, as the power driver sees it.
+struct Guest {
+    /// To its VMM.
+    channel: Channel,
+    /// It has been off, or stopped.
+    over: bool,
+    /// What became of it then, where it can be started again.
+    page: Option<&'static GuestPage>,
 }
 
 /// The serial driver, as the power driver sees it.
@@ -34,6 +45,10 @@ pub enum Misconfigured {
     Config(ConfigError),
     /// The serial driver's state page.
     State(RegionError),
+    /// The page of a guest: its place in the configuration, and why it was refused.
+    Page(usize, RegionError),
+    /// The channel of a guest's VMM: its place in the configuration, and the number found.
+    Guest(usize, u32),
     /// A region without a channel; the number found.
     Channel(u32),
 }
@@ -43,6 +58,11 @@ impl fmt::Display for Misconfigured {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::State(error) => write!(f, "serial driver's state page: {error}"),
+            Self::Page(guest, error) => write!(f, "page of guest {guest}: {error}"),
+            Self::Guest(guest, id) => write!(
+                f,
+                "channel of guest {guest} is {id}, expected one from 0 to 61"
+            ),
             Self::Channel(id) => write!(
                 f,
                 "serial driver's channel is {id}, expected one from 0 to 61"
@@ -73,6 +93,24 @@ impl Serial {
     }
 }
 
+impl Guest {
+    fn new(index: usize, config: &'static Ring) -> Result<Self, Misconfigured> {
+        let channel = Channel::from_config(config.channel);
+        let page = config.region.is_some().then(|| pd::shared(&config.region));
+        let page = page.transpose();
+        Ok(Self {
+            channel: channel.ok_or(Misconfigured::Guest(index, config.channel))?,
+            over: false,
+            page: page.map_err(|error| Misconfigured::Page(index, error))?,
+        })
+    }
+
+    /// Whether it does not run.
+    fn is_over(&self) -> bool {
+        self.over && self.page.is_none_or(GuestPage::is_over)
+    }
+}
+
 impl Power {
     /// The driver, from its configuration.
     ///
@@ -80,8 +118,14 @@ impl Power {
     /// [`Misconfigured`] says what does not fit.
     pub fn new() -> Result<Self, Misconfigured> {
         let config = pd::config::<PowerConfig>().map_err(Misconfigured::Config)?;
+        let count = usize::try_from(config.guest_count).unwrap_or(usize::MAX);
+        let mut guests = heapless::Vec::new();
+        for (index, guest) in config.guests.iter().enumerate().take(count) {
+            // There is room: the configuration has no more places.
+            let _room = guests.push(Guest::new(index, guest)?);
+        }
         Ok(Self {
-            running: ChannelSet::from_bits(config.guests),
+            guests,
             serial: Serial::new(&config.serial)?,
         })
     }
@@ -89,8 +133,12 @@ impl Power {
 
 impl Handler for Power {
     fn notified(&mut self, channels: ChannelSet) {
-        self.running = ChannelSet::from_bits(self.running.bits() & !channels.bits());
-        if self.running.is_empty() && self.serial.as_ref().is_none_or(Serial::is_done) {
+        for guest in &mut self.guests {
+            guest.over |= channels.contains(guest.channel);
+        }
+        if self.guests.iter().all(Guest::is_over)
+            && self.serial.as_ref().is_none_or(Serial::is_done)
+        {
             let [status, ..] = match pd::smc_call([SYSTEM_OFF, 0, 0, 0, 0, 0, 0, 0]) {
                 Ok(results) => results,
                 Err(error) => return log!("cannot power off: {error:?} for SYSTEM_OFF"),
@@ -115,11 +163,16 @@ mod tests {
     use pd::host::{self, Call};
     use sel4cp_abi::config::{Header, Program};
     use sel4cp_abi::label::Labels;
+    use sel4cp_ring::control::{Controlled, Life};
 
     const OFF: [u64; 8] = [SYSTEM_OFF, 0, 0, 0, 0, 0, 0, 0];
 
-    fn power(serial: Ring, guests: u64) -> Power {
-        host::set_config(&PowerConfig {
+    fn config(serial: Ring, channels: &[u32]) -> PowerConfig {
+        let mut guests = [Ring::NONE; MAX_GUESTS];
+        for (guest, channel) in guests.iter_mut().zip(channels) {
+            guest.channel = *channel;
+        }
+        PowerConfig {
             header: Header::new::<PowerConfig>(
                 Program::Power,
                 Header::DEBUG_PUT_CHAR,
@@ -127,8 +180,14 @@ mod tests {
                 Ring::NONE,
             ),
             serial,
+            guest_count: u32::try_from(channels.len()).unwrap(),
+            reserved: 0,
             guests,
-        });
+        }
+    }
+
+    fn power(serial: Ring, channels: &[u32]) -> Power {
+        host::set_config(&config(serial, channels));
         Power::new().unwrap()
     }
 
@@ -139,10 +198,31 @@ mod tests {
 
     #[test]
     fn the_last_guest_powers_the_machine_off() {
-        let mut power = power(Ring::NONE, 1 << 3 | 1 << 5);
+        let mut power = power(Ring::NONE, &[3, 5]);
         assert_eq!(notify(&mut power, &[3]), []);
         assert_eq!(notify(&mut power, &[3]), [], "a guest counts once");
         assert_eq!(notify(&mut power, &[5]), [Call::Smc(OFF.to_vec())]);
+    }
+
+    #[test]
+    fn a_guest_that_was_started_again_counts_as_running() {
+        let mut config = config(Ring::NONE, &[3, 5]);
+        config.guests[0].region = host::region(0x1000);
+        host::set_config(&config);
+        let mut power = Power::new().unwrap();
+        let vmm = Controlled::new(power.guests[0].page.unwrap());
+        vmm.show(Life::Off);
+        assert_eq!(notify(&mut power, &[3]), []);
+        vmm.show(Life::Running);
+        assert_eq!(notify(&mut power, &[5]), []);
+        vmm.show(Life::Stopped);
+        assert_eq!(notify(&mut power, &[3]), [Call::Smc(OFF.to_vec())]);
+    }
+
+    #[test]
+    fn a_channel_that_does_not_exist_is_refused() {
+        host::set_config(&config(Ring::NONE, &[0, 99]));
+        assert_eq!(Power::new().err(), Some(Misconfigured::Guest(1, 99)));
     }
 
     #[test]
@@ -153,7 +233,7 @@ mod tests {
             channel: 0,
             reserved: 0,
         };
-        let mut power = power(serial, 1 << 1);
+        let mut power = power(serial, &[1]);
         let state = power.serial.as_ref().unwrap().state;
         state.pending.store(1, Release);
         assert_eq!(notify(&mut power, &[0]), [], "the guest still runs");
@@ -170,23 +250,14 @@ mod tests {
             region: host::region(0x1000),
             ..Ring::NONE
         };
-        host::set_config(&PowerConfig {
-            header: Header::new::<PowerConfig>(
-                Program::Power,
-                Header::DEBUG_PUT_CHAR,
-                Labels::RELEASE,
-                Ring::NONE,
-            ),
-            serial,
-            guests: 1,
-        });
+        host::set_config(&config(serial, &[0]));
         let refused = Power::new().err();
         assert_eq!(refused, Some(Misconfigured::Channel(u32::MAX)));
     }
 
     #[test]
     fn a_refusal_of_the_firmware_is_reported() {
-        let mut power = power(Ring::NONE, 1);
+        let mut power = power(Ring::NONE, &[0]);
         host::refuse(pd::Error::InvalidCapability);
         notify(&mut power, &[0]);
         assert!(host::log().contains("InvalidCapability"));

@@ -3,6 +3,8 @@
 //! This domain is the parent of all others, so their faults come here and not to the Microkit's monitor, which is
 //! silent on a release kernel. It comes before all others: a fault is reported before anything that follows from it.
 //!
+//! Where there is a control service, a page tells it as well.
+//!
 //! A domain that faulted stays stopped, and the others go on. Nothing is started again: whoever shares memory with
 //! the stopped domain would have to agree to that.
 //!
@@ -11,12 +13,14 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use sel4cp_abi::config::{Name, SupervisorConfig};
+use sel4cp_abi::config::{Name, Ring, SupervisorConfig};
 use sel4cp_abi::image::PAGE;
 use sel4cp_abi::vcpu::{CONTEXT_WORDS, context_word};
 use sel4cp_pd::{
-    self as pd, Cause, ChannelSet, Child, ConfigError, Error, Fault, Handler, MessageInfo, log,
+    self as pd, Cause, Channel, ChannelSet, Child, ConfigError, Error, Fault, Handler, MessageInfo,
+    log,
 };
+use sel4cp_ring::control::DomainsPage;
 
 /// General registers in a line.
 const COLUMNS: u8 = 4;
@@ -30,6 +34,8 @@ pub struct Supervisor {
     serial: Child,
     /// Where each child's stack ends.
     stack_bottom: u64,
+    /// Where the control service reads who has faulted.
+    domains: Option<(&'static DomainsPage, Channel)>,
 }
 
 impl Supervisor {
@@ -46,7 +52,20 @@ impl Supervisor {
             // An id that no child has: then no child is the serial driver.
             serial: Child::new(u8::try_from(config.serial).unwrap_or(u8::MAX)),
             stack_bottom: config.stack_bottom,
+            domains: domains(&config.domains),
         })
+    }
+}
+
+/// The page in which the control service reads who has faulted. Without it, faults are told all the same.
+fn domains(config: &'static Ring) -> Option<(&'static DomainsPage, Channel)> {
+    let channel = Channel::from_config(config.channel)?;
+    match pd::shared(&config.region) {
+        Ok(page) => Some((page, channel)),
+        Err(error) => {
+            log!("page of the control service: {error}");
+            None
+        }
     }
 }
 
@@ -69,6 +88,10 @@ impl Handler for Supervisor {
             log::without_driver(format_args!("{report}"));
         } else {
             log::plain(format_args!("{report}"));
+        }
+        if let Some((page, channel)) = self.domains {
+            page.set_faulted(child.id());
+            channel.notify();
         }
         None
     }
@@ -149,7 +172,7 @@ mod tests {
     use super::*;
     use pd::host::{self, Call};
     use pd::{Channel, byte_rings};
-    use sel4cp_abi::config::{Header, MAX_CHILDREN, Program, Ring};
+    use sel4cp_abi::config::{Header, MAX_CHILDREN, Program};
     use sel4cp_abi::label::Labels;
     use sel4cp_abi::vcpu::{CONTEXT_PC, CONTEXT_SP, CONTEXT_SPSR};
 
@@ -159,6 +182,10 @@ mod tests {
     const MEMORY_FAULT: u64 = 6;
 
     fn supervisor(log: Ring) -> Supervisor {
+        with_domains(log, Ring::NONE)
+    }
+
+    fn with_domains(log: Ring, domains: Ring) -> Supervisor {
         let mut children = [Name { bytes: [0; 32] }; MAX_CHILDREN];
         children[0] = Name::new("serial").unwrap();
         children[1] = Name::new("linux_net").unwrap();
@@ -171,6 +198,7 @@ mod tests {
             ),
             stack_bottom: STACK_BOTTOM,
             child_count: 2,
+            domains,
             serial: 0,
             children,
         });
@@ -224,6 +252,20 @@ sel4cp-supervisor: PD \"linux_net\" faulted: data abort: write to 0x0, which is 
             Call::ReadChild(NET, CONTEXT_WORDS),
         ];
         assert_eq!(calls, expected);
+    }
+
+    #[test]
+    fn the_control_service_reads_who_has_faulted() {
+        let domains = Ring {
+            region: host::region(0x1000),
+            channel: 7,
+            reserved: 0,
+        };
+        let mut supervisor = with_domains(Ring::NONE, domains);
+        let page = supervisor.domains.unwrap().0;
+        let calls = write_fault(&mut supervisor, NET, 0);
+        assert_eq!(calls.last(), Some(&Call::Notify(Channel::new(7))));
+        assert!(page.has_faulted(NET.id()) && !page.has_faulted(SERIAL.id()));
     }
 
     #[test]

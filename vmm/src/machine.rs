@@ -3,11 +3,13 @@
 //! | part | what it does |
 //! |---|---|
 //! | `access` | loads and stores that the guest's memory does not answer |
+//! | `control` | orders of the control service: pause, resume, restart, power off |
 //! | `interrupts` | interrupts into list registers, sleeping in WFI, the timer |
 //! | `power` | PSCI; start, reset and end of the guest |
 //! | `registers` | system registers that trap |
 
 mod access;
+mod control;
 mod interrupts;
 mod power;
 mod registers;
@@ -23,6 +25,7 @@ use crate::mmio::{FILE_WORDS, Transport};
 use crate::report::Cause;
 use crate::uart::Uart;
 use crate::vcpu::{Context, Exception, Hold, State, resume_at};
+use control::Control;
 use core::fmt;
 use core::sync::atomic::AtomicU32;
 use interrupts::Alarm;
@@ -50,6 +53,9 @@ pub struct Machine {
     states: [State; MAX_VCPUS],
     vcpu_count: u8,
     phase: Phase,
+    /// It would run, but for an order.
+    paused: bool,
+    control: Control,
     alarm: Alarm,
     power: Option<Channel>,
 }
@@ -211,6 +217,9 @@ impl Machine {
             states: [State::Off; MAX_VCPUS],
             vcpu_count,
             phase: Phase::Waiting,
+            paused: false,
+            control: Control::new(&config.control)
+                .map_err(region("page of the control service"))?,
             alarm: Alarm::new(&config.timer).map_err(region("timer page"))?,
             power: Channel::from_config(config.power_channel),
         };
@@ -295,8 +304,7 @@ impl Machine {
         for vcpu in self.vcpus() {
             match self.state(vcpu) {
                 State::Held(Hold::Reset { device, ip }) if device == index => {
-                    self.set_state(vcpu, State::Running);
-                    resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?;
+                    self.go_on(vcpu, ip.wrapping_add(INSTRUCTION))?;
                 }
                 _ => {}
             }
@@ -315,6 +323,8 @@ impl Machine {
             self.alarm_rings()
         } else if self.uart.as_ref().and_then(Uart::channel) == Some(channel) {
             self.uart_has_room()
+        } else if self.control.channel() == Some(channel) {
+            self.ordered()
         } else {
             Ok(())
         }

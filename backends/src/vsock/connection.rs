@@ -182,8 +182,13 @@ impl Table {
 
     /// Whether the connection is there and not over.
     pub fn is_open(&self, key: Key) -> bool {
+        self.has(|other| *other == key)
+    }
+
+    /// Whether there is such a connection that is not over.
+    pub fn has(&self, which: impl Fn(&Key) -> bool) -> bool {
         let mut all = self.connections.iter().flatten();
-        all.any(|connection| connection.key == key && !connection.is_over())
+        all.any(|connection| which(&connection.key) && !connection.is_over())
     }
 
     /// Takes a packet of `side` into account, and says what to do with it. `seqpacket`: sockets with messages were agreed on.

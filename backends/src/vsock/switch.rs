@@ -2,10 +2,11 @@
 
 use super::connection::{Key, Side, Table, Verdict};
 use super::counter;
-use sel4cp_model::vsock::{Header, Op, SocketType};
+use super::line::{Line, flags, reset};
+use sel4cp_model::vsock::{HOST_CID, Header, Op};
 use sel4cp_queue::{GuestFault, Reader, Writer};
 use sel4cp_ring::PeerFault;
-use sel4cp_ring::wire::{self, MAX_PAYLOAD, Wire};
+use sel4cp_ring::wire::{self, MAX_PAYLOAD};
 
 /// Most peers of a guest.
 pub const MAX_WIRES: usize = sel4cp_abi::config::MAX_WIRES;
@@ -17,25 +18,6 @@ const REFUSALS: usize = 64;
 const CHUNK: usize = 1024;
 /// Least bytes of a buffer: a header, and one slot of a wire.
 pub(super) const LEAST_BUFFER: u64 = 44 + 16;
-
-/// A wire and who is at its other end.
-pub struct Line {
-    cid: u64,
-    wire: Wire,
-    /// Its first packet is for the guest, and has not arrived completely.
-    admitted: bool,
-}
-
-impl Line {
-    /// The wire to the peer with this CID.
-    pub fn new(cid: u64, wire: Wire) -> Self {
-        Self {
-            cid,
-            wire,
-            admitted: false,
-        }
-    }
-}
 
 /// What became of a packet of the guest.
 pub(super) enum Sent {
@@ -60,6 +42,17 @@ enum Taken {
     Failed,
 }
 
+/// Whether the guest is to be told that its connections are gone, all at once (§5.10.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reset {
+    /// There is no reason to.
+    None,
+    /// The native side has started again. If the guest has no buffer for that, it gets a RST for each connection.
+    Possible,
+    /// This device has: nobody knows which connections there were.
+    Needed,
+}
+
 /// Everything but the queues.
 pub(super) struct Switch {
     cid: u64,
@@ -71,18 +64,8 @@ pub(super) struct Switch {
     turn: usize,
     running: bool,
     seqpacket: bool,
+    reset: Reset,
     counters: [u64; counter::COUNT],
-}
-
-/// A RST.
-fn reset(kind: u16, from: u32, to: u32) -> wire::Header {
-    wire::Header {
-        op: Op::Rst as u16,
-        kind,
-        from,
-        to,
-        ..wire::Header::default()
-    }
 }
 
 impl Switch {
@@ -95,6 +78,7 @@ impl Switch {
             turn: 0,
             running: false,
             seqpacket: false,
+            reset: Reset::None,
             counters: [0; counter::COUNT],
         }
     }
@@ -110,11 +94,37 @@ impl Switch {
         self.running = true;
     }
 
+    /// Goes on with a driver that knows connections which nobody else does.
+    pub(super) fn resume(&mut self, seqpacket: bool) {
+        self.start(seqpacket);
+        self.reset = Reset::Needed;
+    }
+
     /// The guest's side of all connections is gone.
     pub(super) fn stop(&mut self) {
         self.running = false;
+        self.forget();
+    }
+
+    /// The guest knows of no connection any more; its peers are to get a RST of each.
+    fn forget(&mut self) {
+        self.reset = Reset::None;
         self.answers.clear();
         self.table.gone(Side::Guest, |_| true);
+    }
+
+    /// Whether the guest is to be told of a transport reset.
+    pub(super) fn wanted_reset(&self) -> Reset {
+        self.reset
+    }
+
+    /// The guest was told of a transport reset (`told`), or it could not be and need not.
+    pub(super) fn settle_reset(&mut self, told: bool) {
+        self.reset = Reset::None;
+        if told {
+            self.count(counter::RESETS, 1);
+            self.forget();
+        }
     }
 
     pub(super) fn counters(&self) -> &[u64] {
@@ -139,7 +149,11 @@ impl Switch {
                 break;
             };
             if line.wire.restarted() {
+                let native = line.cid == HOST_CID && self.table.has(|key| key.wire == index);
                 self.lost(index);
+                if running && native && self.reset == Reset::None {
+                    self.reset = Reset::Possible;
+                }
             } else if !line.wire.works() {
                 self.table.gone(Side::Peer, |key| key.wire == index);
             }
@@ -480,14 +494,5 @@ impl Switch {
             }
         }
         notify
-    }
-}
-
-/// The flags that a packet that was let through kept.
-fn flags(packet: &wire::Header) -> u32 {
-    use sel4cp_model::vsock::Seq;
-    match SocketType::from_number(packet.kind) {
-        Some(SocketType::Seqpacket) => Seq::from_bits_truncate(packet.flags).bits(),
-        _ => 0,
     }
 }

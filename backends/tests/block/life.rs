@@ -35,6 +35,22 @@ fn nothing_is_announced_before_the_disk_is_known() {
 }
 
 #[test]
+fn one_that_starts_again_under_a_running_guest_asks_for_a_reset() {
+    let mut rig = Rig::running();
+    rig.add(&[header(RequestType::In, 0), writable(512), writable(1)]);
+    rig.bench.kick(0);
+    let block = Block::new(rig.region, rig.bench.guest.ram(), false, [0; 20]);
+    rig.bench.revive(block);
+    while rig.disk.work() {
+        rig.bench.turn();
+    }
+    assert_eq!(rig.bench.trouble, Some(Trouble::Resumed));
+    assert!(rig.bench.needs_reset);
+    assert!(rig.bench.guest.queue(0).collect().is_empty());
+    rig.bench.guest.abandon();
+}
+
+#[test]
 fn completions_come_in_any_order() {
     let mut rig = Rig::running();
     for sector in 0..8_u64 {

@@ -22,6 +22,7 @@ pub(crate) struct Bench<D: Device> {
     pub(crate) guest: Guest,
     pub(crate) vmm: VmmEnd,
     pub(crate) backend: Backend<D>,
+    page: &'static LinkPage,
     pub(crate) ring_features: Features,
     /// What the guest has been told since the test last looked.
     pub(crate) interrupts: u32,
@@ -52,6 +53,7 @@ impl<D: Device> Bench<D> {
             guest,
             vmm,
             backend,
+            page,
             ring_features,
             interrupts: 0,
             needs_reset: false,
@@ -60,6 +62,12 @@ impl<D: Device> Bench<D> {
             wires_notified: 0,
             trouble: None,
         }
+    }
+
+    /// The protection domain starts again, with this device, and nobody else does.
+    pub(crate) fn revive(&mut self, device: D) {
+        self.backend = Backend::new(self.page, self.guest.ram(), device);
+        self.turn();
     }
 
     /// What the protection domain does when it is notified, and what the VMM then does. Ends: a turn that asks for another

@@ -4,6 +4,7 @@ use crate::rig::{BUFFER, PEERS, Rig, TX, answer, bytes, packet};
 use sel4cp_backends::Trouble;
 use sel4cp_backends::vsock::counter;
 use sel4cp_model::vsock::{Header, Op};
+use sel4cp_ring::host;
 use sel4cp_ring::wire::{self, MAX_PAYLOAD};
 use sel4cp_testing::{Buffer, readable, readable_obj, writable};
 
@@ -219,7 +220,7 @@ fn a_peer_that_breaks_the_wire_is_gone_until_it_starts_again() {
         len: MAX_PAYLOAD + 1,
         ..answer(Op::Rw, 0)
     };
-    rig.peers[0].send_raw(&bad);
+    host::lie(&mut rig.peers[0], &bad);
     rig.peers[0].flush();
     assert_eq!(rig.got_ops(), [RST]);
     assert_eq!(rig.counter(counter::CONNECTIONS), 0);

@@ -13,4 +13,5 @@ mod common;
 mod connections;
 mod hostile;
 mod model;
+mod resets;
 mod rig;

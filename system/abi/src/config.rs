@@ -74,7 +74,7 @@ macro_rules! config {
 
 // After the macros that it uses.
 mod sockets;
-pub use sockets::{ServicesConfig, VsockConfig, Wire};
+pub use sockets::{Access, ControlledGuest, Observed, ServicesConfig, VsockConfig, Wire};
 
 plain! {
     /// What every configuration starts with.
@@ -165,6 +165,8 @@ plain! {
         pub redistributors: u64,
         /// Bytes of their range; 0: there are none, because the interrupt controller is a GICv2 and not a GICv3.
         pub redistributors_size: u64,
+        /// Page shared with the control service, and its channel; none where nobody may use that.
+        pub control: Ring,
         /// Channel to the power driver.
         pub power_channel: u32,
         /// Number of vCPUs; their ids are 0 and up.
@@ -287,8 +289,13 @@ plain! {
         pub header: Header,
         /// The serial driver's state page and its channel.
         pub serial: Ring,
-        /// Channels of the VMMs, bit n = channel n.
-        pub guests: u64,
+        /// Number of used entries of `guests`.
+        pub guest_count: u32,
+        /// Explicit padding.
+        pub reserved: u32,
+        /// Channels of the VMMs. Where the control service may start a guest again, the page that says whether it is over,
+        /// read-only.
+        pub guests: [Ring; MAX_GUESTS],
     }
 
     /// The configuration of the supervisor.
@@ -301,6 +308,8 @@ plain! {
         pub child_count: u32,
         /// Child id of the serial driver: nobody else prints what the log rings hold.
         pub serial: u32,
+        /// Page in which the control service reads who has faulted, and its channel.
+        pub domains: Ring,
         /// The children's names, by their ids.
         pub children: [Name; MAX_CHILDREN],
     }

@@ -160,7 +160,7 @@ pub fn stop(arguments: fmt::Arguments<'_>) -> ! {
 mod tests {
     use crate::host::{self, Call};
     use crate::{Channel, byte_rings};
-    use sel4cp_abi::config::{Header, PowerConfig, Program, Ring};
+    use sel4cp_abi::config::{Header, MAX_GUESTS, PowerConfig, Program, Ring};
     use sel4cp_abi::label::Labels;
 
     fn ring(channel: u32) -> Ring {
@@ -180,7 +180,9 @@ mod tests {
         host::set_config(&PowerConfig {
             header,
             serial: Ring::NONE,
-            guests: 0,
+            guest_count: 0,
+            reserved: 0,
+            guests: [Ring::NONE; MAX_GUESTS],
         });
     }
 

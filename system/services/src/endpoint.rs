@@ -1,13 +1,14 @@
 //! One end of a wire: its connections, and whom they are for.
 
-use crate::socket::{Connection, Socket, WINDOW};
+use crate::buffer::{Buffer, WINDOW};
+use crate::socket::{Connection, Socket};
 use sel4cp_model::vsock::{Op, SocketType};
 use sel4cp_ring::PeerFault;
 use sel4cp_ring::wire::{Header, Wire};
 
 /// Most connections of a guest with this protection domain.
 pub const CONNECTIONS: usize = 16;
-/// Most ports that are listened on.
+/// Most ports that are listened on, those for messages apart.
 pub const PORTS: usize = 8;
 /// Packets that are taken before the services get their turn.
 const PACKETS: usize = 64;
@@ -17,11 +18,11 @@ const WORTH_WAKING: u32 = 4096;
 const FIRST_PORT: u32 = 0x8000_0000;
 
 /// The receive buffers of an endpoint: too large for a stack.
-pub type Memory = [[u8; WINDOW]; CONNECTIONS];
+pub type Memory = [Buffer; CONNECTIONS];
 
 /// Such memory, to begin with.
 pub const fn memory() -> Memory {
-    [[0; WINDOW]; CONNECTIONS]
+    [const { Buffer::new() }; CONNECTIONS]
 }
 
 /// The sockets of a protection domain towards one guest.
@@ -29,8 +30,10 @@ pub struct Endpoint {
     wire: Wire,
     memory: &'static mut Memory,
     connections: [Option<Connection>; CONNECTIONS],
-    ports: heapless::Vec<u32, PORTS>,
+    ports: heapless::Vec<(SocketType, u32), PORTS>,
     next_port: u32,
+    /// How many connections there have been.
+    opened: u64,
     /// Who is served first at the next turn.
     turn: usize,
 }
@@ -44,21 +47,32 @@ impl Endpoint {
             connections: [None; CONNECTIONS],
             ports: heapless::Vec::new(),
             next_port: FIRST_PORT,
+            opened: 0,
             turn: 0,
         }
     }
 
-    /// Accepts connections to `port` from now on; false when there are [`PORTS`] already.
+    /// Accepts streams of bytes to `port` from now on; false when there are [`PORTS`] already.
     pub fn listen(&mut self, port: u32) -> bool {
+        self.listen_for((SocketType::Stream, port))
+    }
+
+    /// Accepts connections that carry messages (SOCK_SEQPACKET) to `port` from now on; false when there are [`PORTS`] already.
+    pub fn listen_for_messages(&mut self, port: u32) -> bool {
+        self.listen_for((SocketType::Seqpacket, port))
+    }
+
+    fn listen_for(&mut self, port: (SocketType, u32)) -> bool {
         self.ports.contains(&port) || self.ports.push(port).is_ok()
     }
 
-    /// Asks the guest for a connection to its `port`: returns ours, with which [`Socket::port`] says which it is once the
+    /// Asks the guest for a stream to its `port`: returns ours, with which [`Socket::port`] says which it is once the
     /// guest has accepted; `None` when there are too many already. The next [`turn`](Self::turn) asks.
     pub fn connect(&mut self, port: u32) -> Option<u32> {
         let own = self.next_port;
         let slot = self.connections.iter_mut().find(|slot| slot.is_none())?;
-        let connection = slot.insert(Connection::new(own, port));
+        self.opened = self.opened.wrapping_add(1);
+        let connection = slot.insert(Connection::new(self.opened, SocketType::Stream, own, port));
         connection.owed.request = true;
         self.next_port = own.checked_add(1).unwrap_or(FIRST_PORT);
         Some(own)
@@ -108,6 +122,7 @@ impl Endpoint {
             };
             if connection.open && !connection.owed.reset {
                 let mut socket = Socket {
+                    place: index,
                     connection,
                     buffer,
                     wire: &mut self.wire,
@@ -155,7 +170,7 @@ impl Endpoint {
             return self.stranger(op, header);
         };
         connection.announced(header);
-        let fine = header.kind == SocketType::Stream as u16
+        let fine = header.kind == connection.kind as u16
             && match op {
                 Some(Op::Rst) => {
                     self.forget(header);
@@ -172,7 +187,7 @@ impl Endpoint {
                     true
                 }
                 _ if !connection.open => false,
-                Some(Op::Rw) => connection.store(&mut self.wire, buffer),
+                Some(Op::Rw) => connection.store(&mut self.wire, buffer, header.flags),
                 Some(Op::Shutdown) => {
                     connection.shut_down(header.flags);
                     true
@@ -198,13 +213,14 @@ impl Endpoint {
         if op == Some(Op::Rst) {
             return;
         }
-        let wanted = op == Some(Op::Request)
-            && header.kind == SocketType::Stream as u16
-            && self.ports.contains(&header.to);
+        let kind = SocketType::from_number(header.kind)
+            .filter(|kind| op == Some(Op::Request) && self.ports.contains(&(*kind, header.to)));
         let slot = self.connections.iter_mut().find(|slot| slot.is_none());
-        match slot {
-            Some(slot) if wanted => {
-                let connection = slot.insert(Connection::new(header.to, header.from));
+        match (slot, kind) {
+            (Some(slot), Some(kind)) => {
+                self.opened = self.opened.wrapping_add(1);
+                let connection = Connection::new(self.opened, kind, header.to, header.from);
+                let connection = slot.insert(connection);
                 connection.announced(header);
                 connection.owed.response = true;
             }

@@ -3,9 +3,12 @@
 //! ```text
 //!   guest ── vsock backend ── wire ──► Endpoint ── turn ──► serve(Socket): receive, send, finish
 //! ```
+//! [`services`] has the services that every guest finds at CID 2, [`control`] the one that looks after guests, and [`domain`] is the
+//! protection domain that they run in.
+//!
 //! An [`Endpoint`] is one end of one wire, with connections and memory of its own, so that no guest can take what another
 //! one needs. A protection domain that is notified calls [`Endpoint::turn`] with the function that serves one connection; it
-//! gets every open one as a [`Socket`]. Nothing blocks and nothing is lost: what there is no room for is not sent, and what is
+//! gets every open one as a [`Socket`]: of bytes, or of messages if it [listens](Endpoint::listen_for_messages) for those. Nothing blocks and nothing is lost: what there is no room for is not sent, and what is
 //! not received stays where the guest sees that there is no credit for more.
 //!
 //! ```
@@ -34,9 +37,14 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod buffer;
+pub mod control;
+pub mod domain;
 mod endpoint;
 pub mod services;
 mod socket;
 
+pub use buffer::{Buffer, WINDOW};
 pub use endpoint::{CONNECTIONS, Endpoint, Memory, PORTS, memory};
-pub use socket::{Socket, WINDOW};
+pub use sel4cp_model::vsock::{Seq, SocketType};
+pub use socket::Socket;

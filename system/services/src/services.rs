@@ -3,9 +3,9 @@
 use crate::endpoint::Endpoint;
 use crate::socket::Socket;
 
-/// Sends back what it gets (RFC 862).
+/// Sends back what it gets (RFC 862): bytes, or messages with their ends.
 pub const ECHO: u32 = 7;
-/// Takes what it gets (RFC 863).
+/// Takes what it gets (RFC 863): bytes or messages.
 pub const DISCARD: u32 = 9;
 /// Sends characters for as long as somebody takes them (in the manner of RFC 864).
 pub const SOURCE: u32 = 19;
@@ -16,8 +16,11 @@ const CHUNK: usize = 3584;
 /// Listens on the ports of all services.
 pub fn listen(endpoint: &mut Endpoint) {
     for port in [ECHO, DISCARD, SOURCE] {
-        // There is room: they are three.
+        // There is room: they are few.
         let _room = endpoint.listen(port);
+    }
+    for port in [ECHO, DISCARD] {
+        let _room = endpoint.listen_for_messages(port);
     }
 }
 
@@ -40,17 +43,14 @@ fn echo(socket: &mut Socket<'_>) {
         return discard(socket);
     }
     let mut chunk = [0; CHUNK];
-    loop {
-        if socket.available() == 0 {
-            return;
-        }
+    while socket.has_more() {
         let room = socket.room().min(CHUNK);
-        let count = socket.receive(chunk.get_mut(..room).unwrap_or_default());
-        if count == 0 {
+        if room == 0 {
             return;
         }
+        let (count, end) = socket.receive_part(chunk.get_mut(..room).unwrap_or_default());
         // All of it: there is room.
-        socket.send(chunk.get(..count).unwrap_or_default());
+        let _sent = socket.send_part(chunk.get(..count).unwrap_or_default(), end);
     }
 }
 

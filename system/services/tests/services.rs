@@ -7,19 +7,15 @@
     reason = "a test states what must hold"
 )]
 
-use proptest::prelude::*;
-use sel4cp_model::vsock::{Op, Shutdown};
-use sel4cp_ring::host;
-use sel4cp_ring::layout::WirePair;
-use sel4cp_ring::wire::{Credit, Header, Wire};
-use sel4cp_services::services::{self, DISCARD, ECHO, SOURCE};
-use sel4cp_services::{CONNECTIONS, Endpoint, Socket, WINDOW, memory};
+mod common;
 
-/// What a guest's backend passes on.
-struct Guest {
-    pair: WirePair,
-    wire: Wire,
-}
+use common::{Guest, header, turn};
+use proptest::prelude::*;
+use sel4cp_model::vsock::{Op, Seq, Shutdown};
+use sel4cp_ring::host;
+use sel4cp_ring::wire::{Credit, Header};
+use sel4cp_services::services::{self, DISCARD, ECHO, SOURCE};
+use sel4cp_services::{CONNECTIONS, Endpoint, WINDOW, memory};
 
 fn bench() -> (Guest, Endpoint) {
     let pair = host::wire().unwrap();
@@ -28,60 +24,6 @@ fn bench() -> (Guest, Endpoint) {
     let mut endpoint = Endpoint::new(pair.second(), memory);
     services::listen(&mut endpoint);
     (Guest { pair, wire }, endpoint)
-}
-
-fn header(op: Op, from: u32, to: u32) -> Header {
-    Header {
-        op: op as u16,
-        kind: 1,
-        from,
-        to,
-        buf_alloc: 100_000,
-        ..Header::default()
-    }
-}
-
-impl Guest {
-    fn send(&mut self, header: &Header, bytes: &[u8]) {
-        let mut rest = bytes;
-        let header = Header {
-            len: bytes.len() as u32,
-            ..*header
-        };
-        let sent = self.wire.send(&header, |part| {
-            let (now, later) = rest.split_at(part.len());
-            part.copy_from_slice(now);
-            rest = later;
-        });
-        assert!(sent.unwrap());
-        self.wire.flush();
-    }
-
-    fn take(&mut self) -> Vec<(Header, Vec<u8>)> {
-        let mut all = Vec::new();
-        while let Some(header) = self.wire.front().unwrap() {
-            let mut bytes = vec![0; header.len as usize];
-            self.wire.read(&mut bytes).unwrap();
-            self.wire.done();
-            all.push((header, bytes));
-        }
-        self.wire.flush();
-        all
-    }
-
-    fn ops(&mut self) -> Vec<u16> {
-        self.take().iter().map(|(header, _)| header.op).collect()
-    }
-}
-
-/// As often as it asks for, which must end.
-fn turn(endpoint: &mut Endpoint, mut serve: impl FnMut(&mut Socket<'_>)) {
-    for _ in 0..1000 {
-        if !endpoint.turn(&mut serve) {
-            return;
-        }
-    }
-    panic!("the endpoint does not come to rest");
 }
 
 fn connected(port: u32) -> (Guest, Endpoint) {
@@ -177,7 +119,7 @@ fn nobody_listens_on_other_ports_or_to_messages_or_when_all_are_busy() {
     guest.send(&header(Op::Request, 1, 8), b"");
     let messages = Header {
         kind: 2,
-        ..header(Op::Request, 1, ECHO)
+        ..header(Op::Request, 1, SOURCE)
     };
     guest.send(&messages, b"");
     for op in [Op::Response, Op::Rw, Op::Shutdown, Op::CreditRequest] {
@@ -250,7 +192,147 @@ fn a_service_connects_to_a_guest() {
     assert_eq!(guest.take()[0].1, b"thanks");
 }
 
+/// A packet of a socket of messages to the echo.
+fn message(op: Op, flags: Seq) -> Header {
+    Header {
+        kind: 2,
+        flags: flags.bits(),
+        ..header(op, 1, ECHO)
+    }
+}
+
+/// What comes back, with what ends each packet.
+fn parts(guest: &mut Guest) -> Vec<(Vec<u8>, Seq)> {
+    let all = guest.take().into_iter();
+    let all = all.filter(|(header, _)| header.op == Op::Rw as u16);
+    all.map(|(header, bytes)| {
+        assert_eq!(header.kind, 2);
+        (bytes, Seq::from_bits(header.flags).unwrap())
+    })
+    .collect()
+}
+
+fn with_messages() -> (Guest, Endpoint) {
+    let (mut guest, mut endpoint) = bench();
+    guest.send(&message(Op::Request, Seq::empty()), b"");
+    turn(&mut endpoint, services::serve);
+    let answers = guest.take();
+    assert_eq!(
+        (answers[0].0.op, answers[0].0.kind),
+        (Op::Response as u16, 2)
+    );
+    (guest, endpoint)
+}
+
+#[test]
+fn s5_10_6_6_an_echo_keeps_the_ends_of_messages() {
+    let (mut guest, mut endpoint) = with_messages();
+    for (bytes, end) in [
+        (&b"one"[..], Seq::EOM),
+        (b"tw", Seq::empty()),
+        (b"o", Seq::EOM | Seq::EOR),
+        // An empty one is none, and an end without bytes is that of what came before.
+        (b"", Seq::EOM),
+        (b"three", Seq::empty()),
+        (b"", Seq::EOM),
+        (b"four", Seq::empty()),
+    ] {
+        guest.send(&message(Op::Rw, end), bytes);
+    }
+    turn(&mut endpoint, services::serve);
+    let expected = [
+        (b"one".to_vec(), Seq::EOM),
+        (b"two".to_vec(), Seq::EOM | Seq::EOR),
+        (b"three".to_vec(), Seq::EOM),
+        (b"four".to_vec(), Seq::empty()),
+    ];
+    assert_eq!(parts(&mut guest), expected);
+    // The end comes when the bytes have gone already.
+    guest.send(&message(Op::Rw, Seq::EOM), b"");
+    turn(&mut endpoint, services::serve);
+    assert_eq!(parts(&mut guest), [(vec![], Seq::EOM)]);
+    let shutdown = Header {
+        flags: Shutdown::SEND.bits(),
+        ..message(Op::Shutdown, Seq::empty())
+    };
+    guest.send(&shutdown, b"");
+    turn(&mut endpoint, services::serve);
+    assert_eq!(guest.ops(), [Op::Shutdown as u16]);
+}
+
+#[test]
+fn s5_10_6_6_discard_takes_messages_and_ends() {
+    let (mut guest, mut endpoint) = bench();
+    let to = |op, flags: Seq| Header {
+        to: DISCARD,
+        ..message(op, flags)
+    };
+    guest.send(&to(Op::Request, Seq::empty()), b"");
+    turn(&mut endpoint, services::serve);
+    guest.send(&to(Op::Rw, Seq::empty()), b"begun");
+    turn(&mut endpoint, services::serve);
+    guest.send(&to(Op::Rw, Seq::EOM), b"");
+    let close = Header {
+        flags: 3,
+        ..to(Op::Shutdown, Seq::empty())
+    };
+    guest.send(&close, b"");
+    turn(&mut endpoint, services::serve);
+    assert_eq!(guest.ops().last(), Some(&(Op::Rst as u16)));
+    assert!(endpoint.is_empty());
+}
+
 proptest! {
+    /// Whatever the messages, and however both sides cut them.
+    #[test]
+    fn s5_10_6_6_messages_come_back_whole(
+        lengths in prop::collection::vec(1usize..9000, 1..30),
+        cut in 1usize..5000,
+        buffer in 1u32..20_000,
+    ) {
+        let (mut guest, mut endpoint) = with_messages();
+        let mut packets = std::collections::VecDeque::new();
+        for (number, length) in lengths.iter().enumerate() {
+            let bytes: Vec<u8> = (0..*length).map(|at| (at * 3 + number) as u8).collect();
+            let mut chunks = bytes.chunks(cut).peekable();
+            while let Some(chunk) = chunks.next() {
+                let end = if chunks.peek().is_none() { Seq::EOM } else { Seq::empty() };
+                packets.push_back((chunk.to_vec(), end));
+            }
+        }
+        let mut credit = Credit::default();
+        credit.announce(WINDOW as u32, 0);
+        let (mut got, mut messages, mut count) = (Vec::new(), Vec::new(), 0_u32);
+        for _ in 0..20_000 {
+            let rich = |header: Header| Header { buf_alloc: buffer, fwd_cnt: count, ..header };
+            guest.send(&rich(message(Op::CreditUpdate, Seq::empty())), b"");
+            if let Some((bytes, _)) = packets.front()
+                && credit.take(bytes.len() as u32)
+            {
+                let (bytes, end) = packets.pop_front().unwrap();
+                guest.send(&rich(message(Op::Rw, end)), &bytes);
+            }
+            endpoint.turn(services::serve);
+            for (header, bytes) in guest.take() {
+                prop_assert!(header.op != Op::Rst as u16);
+                credit.announce(header.buf_alloc, header.fwd_cnt);
+                count += bytes.len() as u32;
+                got.extend(bytes);
+                if header.flags & Seq::EOM.bits() != 0 {
+                    messages.push(core::mem::take(&mut got));
+                }
+            }
+            if messages.len() == lengths.len() {
+                break;
+            }
+        }
+        prop_assert!(got.is_empty() && packets.is_empty());
+        let same = messages.iter().zip(&lengths).enumerate().all(|(number, (bytes, length))| {
+            bytes.len() == *length && bytes.iter().enumerate().all(|(at, byte)| *byte == (at * 3 + number) as u8)
+        });
+        prop_assert!(same && messages.len() == lengths.len());
+    }
+
     /// Whatever the pieces, whatever the credit: all comes back, in order.
     #[test]
     fn an_echo_is_what_was_sent(

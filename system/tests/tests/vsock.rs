@@ -167,6 +167,32 @@ python3 /tmp/messages.py",
 }
 
 #[test]
+fn vsock_echo_keeps_the_ends_of_messages() {
+    let mut linux = System::new("linux").boot();
+    let got = linux.run(
+        "cat > /tmp/messages.py <<'END'
+import socket
+s = socket.socket(socket.AF_VSOCK, socket.SOCK_SEQPACKET)
+s.connect((2, 7))
+for length in (1, 5000, 64, 16384, 3):
+    s.send(bytes([length % 256]) * length)
+for length in (1, 5000, 64, 16384, 3):
+    message = s.recv(100000)
+    print(len(message), message == bytes([length % 256]) * length)
+try:
+    s.send(b'x' * 16385)
+    print('longer than the window')
+except OSError:
+    print('refused')
+END
+python3 /tmp/messages.py",
+    );
+    let expected = "1 True\n5000 True\n64 True\n16384 True\n3 True\nrefused\n";
+    assert_eq!(got, expected);
+    linux.power_off();
+}
+
+#[test]
 fn vsock_resets_a_pair_that_is_not_allowed() {
     let mut two = System::new("strangers").boot();
     two.focus("two");

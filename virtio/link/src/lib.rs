@@ -25,11 +25,13 @@
 mod config;
 mod device;
 mod facts;
+mod gauge;
 mod page;
 mod vmm;
 
 pub use device::{DeviceEnd, Event, Kicks};
 pub use facts::{Facts, QueueSetup, Session};
+pub use gauge::{Gauge, names};
 pub use page::{CONFIG_SIZE, COUNTERS, LinkPage, MAX_QUEUES};
 pub use vmm::{Changes, VmmEnd};
 

@@ -46,7 +46,7 @@ sel4cp_ring::shared! {
         pub(crate) reserved: AtomicU32,
         /// Configuration space.
         pub(crate) config: [AtomicU32; CONFIG_SIZE / 4],
-        /// Statistics, for whoever can read the page.
+        /// Statistics, for whoever can read the page: [`Gauge`](crate::Gauge).
         pub(crate) counters: [AtomicU64; COUNTERS],
     }
 

@@ -104,6 +104,23 @@ impl Queue {
         })
     }
 
+    /// Takes over a queue in which an earlier life of the device has worked, and in which it completed every chain in the order of
+    /// the available ring: the next one to take is then the next one to complete. A chain that it had taken and not shown to the
+    /// driver is taken again.
+    ///
+    /// # Errors
+    /// As [`Queue::new`].
+    pub fn resume(ram: &GuestRam, config: &Config) -> Result<Self, GuestFault> {
+        let mut queue = Self::new(ram, config)?;
+        // The driver can write it too, and then gets nonsense for it, within the queue.
+        let index = ram.load(queue.layout.used_index);
+        queue.next_available = index;
+        queue.seen_available = index;
+        queue.next_used = index;
+        queue.published = index;
+        Ok(queue)
+    }
+
     /// The number of descriptors.
     #[must_use]
     pub const fn size(&self) -> u16 {

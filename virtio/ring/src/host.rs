@@ -4,6 +4,7 @@ extern crate std;
 
 use crate::fault::Misfit;
 use crate::layout::{BytePair, DeviceRegion, WIRE_SIZE, WirePair};
+use crate::wire::{Block, Header, Wire};
 use core::alloc::Layout;
 
 /// Zeroed memory at a page boundary that lives until the process ends.
@@ -49,4 +50,10 @@ pub fn wire() -> Result<WirePair, Misfit> {
     let base = pages(WIRE_SIZE)?;
     // SAFETY: fresh memory that is never freed, zero, and known to nobody else.
     unsafe { WirePair::new(base, WIRE_SIZE) }
+}
+
+/// Stages a header alone on `wire`, whatever it says and with no payload: a peer that breaks the rules.
+pub fn lie(wire: &mut Wire, header: &Header) {
+    let head: [Block; 2] = zerocopy::transmute!(*header);
+    let _count = wire.out.push_slice(&head);
 }

@@ -12,7 +12,8 @@
 //!   [`layout::DeviceRegion`] (block, net) and [`layout::WirePair`] (vsock).
 //! - [`request`], [`block`], [`net`] and [`info`] are what flows through a device region, [`wire`] what flows between
 //!   sockets.
-//! - [`mod@shared`] is for pages of atomics: the timer's, the serial driver's state, the link.
+//! - [`mod@shared`] is for pages of atomics: the timer's, the serial driver's state, the link. [`control`] has those of the
+//!   control service.
 //!
 //! # The shape of one end's work
 //! ```
@@ -38,6 +39,7 @@
 
 pub mod block;
 mod consumer;
+pub mod control;
 mod fault;
 #[cfg(not(any(target_os = "none", loom)))]
 pub mod host;

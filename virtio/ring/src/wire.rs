@@ -98,7 +98,8 @@ impl Credit {
 
 /// One end of a wire.
 pub struct Wire {
-    out: Producer<Block>,
+    /// Where packets go; [`host`](crate::host) puts other things there.
+    pub(crate) out: Producer<Block>,
     into: Consumer<Block>,
     /// The packet that is being taken, and how much of its payload has not been read.
     open: Option<(Header, u32)>,
@@ -307,13 +308,6 @@ impl Wire {
     /// The peer's fault.
     pub fn tell(&mut self, header: &Header) -> Result<bool, PeerFault> {
         self.send(&Header { len: 0, ..*header }, |_| {})
-    }
-
-    /// Stages a header alone, whatever it says: a peer that breaks the rules, for tests.
-    #[cfg(not(any(target_os = "none", loom)))]
-    pub fn send_raw(&mut self, header: &Header) {
-        let head: [Block; 2] = zerocopy::transmute!(*header);
-        let _count = self.out.push_slice(&head);
     }
 
     /// Shows the peer what was sent and taken.

@@ -141,8 +141,7 @@ impl Machine {
             if !done {
                 break;
             }
-            self.set_state(vcpu, State::Running);
-            resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?;
+            self.go_on(vcpu, ip.wrapping_add(INSTRUCTION))?;
         }
         Ok(())
     }

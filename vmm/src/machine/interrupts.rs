@@ -71,7 +71,8 @@ impl Machine {
                     vcpu.inject_irq(next.intid, next.priority, next.group, next.list_register);
                 self.gic.injected(vcpu.id(), next, result)?;
             }
-            if matches!(state, State::Sleeping(_)) && self.gic.is_pending(vcpu.id()) {
+            let sleeps = matches!(state, State::Sleeping(_));
+            if sleeps && !self.paused && self.gic.is_pending(vcpu.id()) {
                 self.wake(vcpu)?;
             }
         }
@@ -167,12 +168,16 @@ impl Machine {
         Ok(())
     }
 
-    /// The timer driver's notification: wakes who is due, and asks for the next one.
+    /// The timer driver's notification: wakes who is due, and asks for the next one. Who sleeps in a guest that is paused sleeps
+    /// on, and is looked at when it goes on.
     pub(super) fn alarm_rings(&mut self) -> Result<(), Cause> {
         self.alarm.set = None;
         let now = pd::now();
+        let may_wake = !self.paused;
         for vcpu in self.vcpus() {
-            if matches!(self.state(vcpu), State::Sleeping(Some(deadline)) if deadline <= now) {
+            if may_wake
+                && matches!(self.state(vcpu), State::Sleeping(Some(deadline)) if deadline <= now)
+            {
                 // It finds its timer expired: the kernel tells us, and the interrupt is injected then.
                 self.wake(vcpu)?;
             }
@@ -182,7 +187,7 @@ impl Machine {
             self.say_who_is_missing();
         }
         let sleeping = self.vcpus().filter_map(|vcpu| match self.state(vcpu) {
-            State::Sleeping(deadline) => deadline,
+            State::Sleeping(deadline) if may_wake => deadline,
             _ => None,
         });
         if let Some(earliest) = sleeping.chain(self.alarm.patience).min() {

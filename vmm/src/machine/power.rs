@@ -7,6 +7,7 @@
 //!                                                                                          ▼
 //!                                                                                         Over
 //! ```
+//! The control service orders the same as a guest does by PSCI, and may start one again that is over.
 //! None of it waits in place: the phases change with the messages that come.
 
 use super::{INSTRUCTION, Machine};
@@ -36,8 +37,8 @@ pub(super) enum Phase {
     Resetting(After),
     /// Its vCPUs empty their list registers, to be started again.
     Draining,
-    /// It is off, or stopped for good.
-    Over,
+    /// It is off, or was stopped.
+    Over(After),
 }
 
 /// What comes after a guest's devices have been reset.
@@ -55,7 +56,15 @@ impl Machine {
     /// Serves an exit according to the phase. `Ok(true)`: the vCPU goes on where it is.
     pub(super) fn dispatch(&mut self, vcpu: Vcpu, exit: Exit) -> Result<bool, Cause> {
         match self.phase {
-            Phase::Running if vcpu.id() < self.vcpu_count => self.serve(vcpu, exit),
+            Phase::Running if vcpu.id() < self.vcpu_count => {
+                let goes_on = self.serve(vcpu, exit)?;
+                if self.paused && self.phase == Phase::Running {
+                    // From a vCPU that faulted just before it was suspended: that is dealt with, and it stays where it is.
+                    self.freeze()?;
+                    return Ok(false);
+                }
+                Ok(goes_on)
+            }
             Phase::Draining => self.drained(vcpu, exit),
             // From a vCPU that faulted just before it was suspended.
             _ => Ok(false),
@@ -91,12 +100,10 @@ impl Machine {
                 return Ok(vcpu.suspend()?);
             }
             Call::SystemOff => {
-                self.end(After::Off);
-                return self.proceed();
+                return self.end_and_proceed(After::Off);
             }
             Call::SystemReset => {
-                self.end(After::Restart);
-                return self.proceed();
+                return self.end_and_proceed(After::Restart);
             }
         };
         Ok(Context::new(vcpu).finish(next, 0, value)?)
@@ -149,13 +156,22 @@ impl Machine {
 
     /// Stops the guest because of `vcpu`, with a report; nobody else is affected.
     pub(super) fn stop(&mut self, vcpu: Vcpu, cause: &Cause) {
-        if matches!(self.phase, Phase::Over | Phase::Resetting(After::Stopped)) {
+        if matches!(
+            self.phase,
+            Phase::Over(_) | Phase::Resetting(After::Stopped)
+        ) {
             return;
         }
         report::stopped(self.guest(), vcpu, cause);
         self.end(After::Stopped);
         // What comes after a stop does not fail.
         let _ = self.proceed();
+    }
+
+    /// Like [`end`](Self::end), and goes on at once if there is nothing to wait for.
+    pub(super) fn end_and_proceed(&mut self, after: After) -> Result<(), Cause> {
+        self.end(after);
+        self.proceed()
     }
 
     /// Stops all vCPUs and resets all devices; what comes after does when they are.
@@ -175,7 +191,8 @@ impl Machine {
         if let Some(uart) = &self.uart {
             uart.reset();
         }
-        self.phase = Phase::Resetting(after);
+        self.paused = false;
+        self.enter(Phase::Resetting(after));
         self.await_backends();
     }
 
@@ -209,7 +226,7 @@ impl Machine {
                 return self.drain();
             }
         }
-        self.phase = Phase::Over;
+        self.enter(Phase::Over(after));
         if let Some(power) = self.power {
             power.notify();
         }
@@ -218,7 +235,7 @@ impl Machine {
 
     /// Has the vCPUs that have something in their list registers empty them.
     fn drain(&mut self) -> Result<(), Cause> {
-        self.phase = Phase::Draining;
+        self.enter(Phase::Draining);
         let code = drain::bytes(self.gic.version());
         let at = self.ram.start().value();
         let (first, second) = cpu_interface(self.config);
@@ -270,7 +287,7 @@ impl Machine {
             }
         }
         self.gic.reset();
-        self.phase = Phase::Waiting;
+        self.enter(Phase::Waiting);
         self.await_backends();
         self.start_when_ready();
         Ok(())
@@ -287,7 +304,7 @@ impl Machine {
             return;
         }
         self.alarm.patience = None;
-        self.phase = Phase::Running;
+        self.enter(Phase::Running);
         let boot = Vcpu::new(0);
         if self.config.caches != 0 {
             // The kernel has zeroed RAM through them, or the guest has used them before its reset. What they wrote back later

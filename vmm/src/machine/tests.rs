@@ -1,5 +1,6 @@
 //! A whole VMM against a kernel that records, with the backends played by the test.
 
+mod control;
 mod devices;
 mod life;
 mod sleep;
@@ -15,6 +16,7 @@ use sel4cp_link::{DeviceEnd, Event, Facts, LinkPage};
 use sel4cp_model::features::Features;
 use sel4cp_pd::host::{self, Call};
 use sel4cp_ring::Consumer;
+use sel4cp_ring::control::Controller;
 use sel4cp_ring::shared::TimerPage;
 use zerocopy::FromZeros;
 
@@ -29,6 +31,7 @@ const REGISTERS: u64 = 0x0a00_0000;
 const TIMER_CHANNEL: Channel = Channel::new(1);
 const POWER_CHANNEL: Channel = Channel::new(2);
 const UART_CHANNEL: Channel = Channel::new(3);
+const CONTROL_CHANNEL: Channel = Channel::new(4);
 const FIRST_DEVICE: u8 = 10;
 
 const CPU0: Vcpu = Vcpu::new(0);
@@ -53,6 +56,7 @@ struct Fixture {
     backends: Vec<DeviceEnd>,
     timer: &'static TimerPage,
     uart: Consumer<u8>,
+    control: Controller,
     ram: GuestRam,
 }
 
@@ -129,6 +133,7 @@ fn config(vcpus: u32, devices: u32, kernel: &[u8]) -> VmmConfig {
     config.timer = ring(0x1000, TIMER_CHANNEL);
     config.distributor = GICD;
     config.distributor_size = 0x1_0000;
+    config.control = ring(0x1000, CONTROL_CHANNEL);
     config.power_channel = POWER_CHANNEL.id().into();
     config.vcpu_count = vcpus;
     config.device_count = devices;
@@ -167,12 +172,16 @@ impl Fixture {
         let uart = peer(config.uart_output.region, |region| {
             pd::byte_rings(region).unwrap().driver().0
         });
+        let control = peer(config.control.region, |region| {
+            Controller::new(pd::shared(region).unwrap())
+        });
         let ram = peer(config.ram, |region| pd::guest_ram(region).unwrap());
         Self {
             machine: Machine::new().unwrap(),
             backends,
             timer,
             uart,
+            control,
             ram,
         }
     }

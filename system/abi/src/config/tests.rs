@@ -7,7 +7,9 @@ fn power() -> PowerConfig {
     PowerConfig {
         header,
         serial: Ring::NONE,
-        guests: 3,
+        guest_count: 0,
+        reserved: 0,
+        guests: [Ring::NONE; MAX_GUESTS],
     }
 }
 

@@ -7,6 +7,7 @@ pub mod iperf;
 pub mod page;
 pub mod row;
 pub mod table;
+pub mod vsock;
 
 use crate::assemble::{self, Built, Options};
 use crate::guest::disk::Disk;
@@ -104,6 +105,10 @@ impl Plan {
         step.total(self.rows.len() as u64);
         let mut values = Vec::new();
         for row in &self.rows {
+            if side == Side::Bare && row.beside().is_some() {
+                values.push(f64::NAN);
+                continue;
+            }
             step.detail(row.name);
             let value = running
                 .measure(row, server)
@@ -143,7 +148,9 @@ impl Running {
         let text = match row.how {
             How::Boot => return Ok(self.boot.as_secs_f64()),
             How::Idle => return self.idle(),
-            How::Fio { .. } | How::Ping => row.how.command(self.offset, self.seconds),
+            How::Fio { .. } | How::Ping | How::Vsock(_) => {
+                row.how.command(self.offset, self.seconds)
+            }
             How::Iperf { arguments } => {
                 server.client(&format!("-J -O 1 -t {} {arguments}", self.seconds))
             }

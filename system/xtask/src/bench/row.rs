@@ -1,5 +1,6 @@
 //! The rows of a comparison: what is run in the guest, and where the figure is in what it prints.
 
+use super::vsock::Load;
 use serde_json::Value;
 
 /// What is measured.
@@ -38,6 +39,8 @@ pub enum How {
     },
     /// The time that an echo takes.
     Ping,
+    /// Sockets with the native services, beside a row of our own side: bare QEMU has no such thing.
+    Vsock(Load),
 }
 
 const fn fio(name: &'static str, arguments: &'static str, small: bool, peer: Option<f64>) -> Row {
@@ -65,6 +68,16 @@ const fn iperf(name: &'static str, arguments: &'static str, peer: Option<f64>) -
         inverse: false,
         how: How::Iperf { arguments },
         peer,
+    }
+}
+
+const fn vsock(name: &'static str, load: Load) -> Row {
+    Row {
+        name,
+        unit: "Mbit/s",
+        inverse: false,
+        how: How::Vsock(load),
+        peer: None,
     }
 }
 
@@ -131,12 +144,23 @@ pub const ROWS: &[Row] = &[
     iperf("udp-tx", "-u -b 1G -l 1400", None),
     iperf("udp-rx", "-u -b 1G -l 1400 -R", None),
     time("ping", "ms", How::Ping, Some(1.0 / 2.6)),
+    vsock("vsock-tx", Load::Transmit),
+    vsock("vsock-rx", Load::Receive),
+    time("vsock-rtt", "ms", How::Vsock(Load::Echo), None),
 ];
 
 impl Row {
     /// The row called `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
         ROWS.iter().find(|row| row.name == name)
+    }
+
+    /// The row of our own side that this one is compared with, because bare QEMU cannot do it.
+    pub fn beside(&self) -> Option<&'static Self> {
+        match self.how {
+            How::Vsock(load) => Self::named(load.beside()),
+            _ => None,
+        }
     }
 
     /// Our share of the limit: above 1 is better than the limit, whatever the unit.
@@ -158,6 +182,7 @@ impl How {
                  --direct=1 --time_based --runtime={seconds} --ramp_time=1 {arguments} --output-format=json"
             ),
             Self::Ping => format!("ping -q -i 0.01 -c {} 10.0.2.2", 50 * seconds),
+            Self::Vsock(load) => load.command(seconds),
             Self::Boot | Self::Idle | Self::Iperf { .. } => String::new(),
         }
     }
@@ -172,6 +197,7 @@ impl How {
                 let times = report.split("mdev = ").nth(1)?;
                 times.split('/').nth(1)?.parse().ok()?
             }
+            Self::Vsock(_) => Load::value(report)?,
             Self::Boot | Self::Idle => return None,
         };
         (value > 0.0).then_some(value)

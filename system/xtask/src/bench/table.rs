@@ -26,7 +26,7 @@ struct Figures {
 pub struct Summary {
     /// The row.
     pub row: &'static Row,
-    /// Bare QEMU's median.
+    /// Bare QEMU's median, or that of [`Row::beside`] on our side.
     pub limit: f64,
     /// Our median.
     pub ours: f64,
@@ -67,10 +67,20 @@ impl Comparison {
         self.rows.first().map_or(0, |figures| figures.ours.len())
     }
 
+    /// Our values of a row; none if it was not measured.
+    fn ours(&self, row: &Row) -> &[f64] {
+        let found = self.rows.iter().find(|figures| figures.row == row);
+        found.map_or(&[], |figures| &figures.ours)
+    }
+
     /// What each row comes to.
     pub fn summaries(&self) -> Vec<Summary> {
         let rows = self.rows.iter().map(|figures| {
-            let (limit, ours) = (median(&figures.limit), median(&figures.ours));
+            let limit = match figures.row.beside() {
+                Some(beside) => self.ours(beside),
+                None => &figures.limit,
+            };
+            let (limit, ours) = (median(limit), median(&figures.ours));
             Summary {
                 row: figures.row,
                 limit,
@@ -104,10 +114,13 @@ impl Comparison {
             max,
         } in self.summaries()
         {
+            let beside = row
+                .beside()
+                .map_or_else(String::new, |beside| format!("  of our {}", beside.name));
             let range = format!("{min:.2} to {max:.2}");
             let _ = writeln!(
                 text,
-                "{:<22} {:>8} {limit:>11.2} {ours:>11.2} {range:>23} {ratio:>6.2}",
+                "{:<22} {:>8} {limit:>11.2} {ours:>11.2} {range:>23} {ratio:>6.2}{beside}",
                 row.name, row.unit
             );
         }
@@ -122,6 +135,7 @@ impl Comparison {
                 "unit": summary.row.unit,
                 "limit": summary.limit,
                 "ours": summary.ours,
+                "beside": summary.row.beside().map(|row| row.name),
                 "ratio": summary.ratio,
                 "min": summary.min,
                 "max": summary.max,
@@ -176,6 +190,20 @@ mod tests {
         assert_eq!((tx.limit, tx.ours, tx.ratio), (100.0, 50.0, 0.5));
         assert_eq!((tx.min, tx.max), (10.0, 60.0));
         assert_eq!(ping.ratio, 1.0 / 3.0);
+    }
+
+    #[test]
+    fn what_bare_qemu_cannot_do_stands_beside_our_own_row() {
+        let rows = ["ping", "vsock-rtt"].map(|name| Row::named(name).unwrap());
+        let mut comparison = Comparison::new("bundled kernel, release", &rows);
+        comparison.add(Side::Bare, &[1.0, f64::NAN]);
+        comparison.add(Side::Ours, &[2.0, 0.5]);
+        let [_, rtt] = comparison.summaries().try_into().unwrap();
+        assert_eq!((rtt.limit, rtt.ours, rtt.ratio), (2.0, 0.5, 4.0));
+        assert!(comparison.text().contains("4.00  of our ping\n"));
+        let value = comparison.json(&Kernel::Bundled(Configuration::Release), "abc");
+        assert_eq!(value["rows"][1]["beside"], "ping");
+        assert_eq!(value["rows"][0]["beside"], Value::Null);
     }
 
     #[test]

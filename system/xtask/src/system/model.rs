@@ -1,6 +1,7 @@
 //! A checked system: what the rest of the tool works on.
 
 use super::board::{Board, Controller};
+use sel4cp_abi::config::Access;
 use std::path::{Path, PathBuf};
 
 /// A system: its machine and its guests.
@@ -103,6 +104,8 @@ pub struct Vsock {
     pub cid: u64,
     /// Names of guests that it may talk to, if they name it too.
     pub peers: Vec<String>,
+    /// What it may ask the control service.
+    pub control: Access,
 }
 
 /// A port of the host's loopback address that leads to a guest's port.
@@ -117,6 +120,12 @@ pub struct Forward {
 }
 
 impl Guest {
+    /// What it may ask the control service.
+    pub(super) fn access(&self) -> Access {
+        let vsock = self.vsock.as_ref();
+        vsock.map_or(Access::None, |vsock| vsock.control)
+    }
+
     /// How many virtIO devices it has: the console, and what it asks for.
     pub(super) fn devices(&self) -> u32 {
         1 + u32::from(self.block.is_some())
@@ -163,6 +172,12 @@ impl System {
             needs.push(("EXPORT_PTMR_USER", "true"));
         }
         needs
+    }
+
+    /// Whether any guest may use the control service.
+    pub(super) fn has_control(&self) -> bool {
+        let may = |guest: &Guest| guest.access() != Access::None;
+        self.guests.iter().any(may)
     }
 
     /// The guests, in the file's order.

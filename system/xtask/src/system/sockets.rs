@@ -1,18 +1,26 @@
-//! The section `[vm.vsock]`: a guest's CID, and which guests it may talk to.
+//! The section `[vm.vsock]`: a guest's CID, which guests it may talk to, and what it may ask the control service.
 //!
-//! Two guests can talk if each names the other. Everybody with the section reaches the native services.
+//! Two guests can talk if each names the other. Everybody with the section reaches the native services but the control service,
+//! which knows about all guests and so is for those that are given it.
 
 use super::model::{Guest, Vsock};
 use super::reader::{Reader, Section};
 use super::text::{nearest, one_of};
+use sel4cp_abi::config::Access;
 use sel4cp_model::vsock::{FIRST_GUEST_CID, LAST_GUEST_CID};
 
+/// What a guest may ask the control service, as the file says it.
+const ACCESS: [(&str, Access); 3] = [
+    ("none", Access::None),
+    ("status", Access::Status),
+    ("all", Access::All),
+];
 /// The CID of the native services.
 pub(super) use sel4cp_model::vsock::HOST_CID;
 
 /// Reads the section of the guest with this number from 0.
 pub(super) fn parse(vsock: &Section<'_>, index: usize) -> Vsock {
-    vsock.only(&["cid", "peers"]);
+    vsock.only(&["cid", "peers", "control"]);
     let bound = |cid: u64| u32::try_from(cid).unwrap_or(u32::MAX);
     let (first, last) = (bound(FIRST_GUEST_CID), bound(LAST_GUEST_CID));
     let default = first.saturating_add(u32::try_from(index).unwrap_or(0));
@@ -21,7 +29,28 @@ pub(super) fn parse(vsock: &Section<'_>, index: usize) -> Vsock {
     Vsock {
         cid: cid.map_or(default, |cid| cid.value).into(),
         peers: peers.map(|peers| peers.value).unwrap_or_default(),
+        control: access(vsock),
     }
+}
+
+/// What the guest may ask the control service; without the key, nothing.
+fn access(vsock: &Section<'_>) -> Access {
+    let Some(control) = vsock.text("control", "control = \"status\"") else {
+        return Access::None;
+    };
+    let found = ACCESS.iter().find(|(name, _)| *name == control.value);
+    if let Some((_, access)) = found {
+        return *access;
+    }
+    let names = ACCESS.map(|(name, _)| name);
+    let near = nearest(&control.value, &names).unwrap_or("status");
+    vsock.mistake(
+        control.line,
+        format!("`control = \"{}\"`", control.value),
+        one_of(&names),
+        format!("`control = \"{near}\"`"),
+    );
+    Access::None
 }
 
 /// Whether both guests allow it.

@@ -1,5 +1,6 @@
 //! Wires a system: which PDs there are, what each maps, who talks to whom, and each PD's configuration.
 
+mod control;
 mod devices;
 mod shared;
 mod sockets;
@@ -10,7 +11,8 @@ use super::model::{Guest, System};
 use super::plan::{PdId, Plan, RegionId, Rights};
 use super::{GuestFiles, Target};
 use sel4cp_abi::config::{
-    Config, Device, Header, MAX_DEVICES, Name, Program, Region, Ring, SerialClient, VmmConfig,
+    Config, ControlledGuest, Device, Header, MAX_DEVICES, Name, Program, Region, Ring,
+    SerialClient, VmmConfig,
 };
 use sel4cp_abi::image::PAGE;
 use sel4cp_ring::layout::byte_pair_size;
@@ -75,6 +77,8 @@ pub(super) fn wire(
         .timer
         .map(|interrupt| (plan.domain("timer".to_owned(), Program::Timer), interrupt));
     let power = plan.domain("power".to_owned(), Program::Power);
+    let sockets = system.guests.iter().any(|guest| guest.vsock.is_some());
+    let services = sockets.then(|| plan.domain("services".to_owned(), Program::Services));
     let mut wiring = Wiring {
         plan,
         board,
@@ -84,10 +88,14 @@ pub(super) fn wire(
         serial,
         timer,
         power,
+        services,
+        has_control: system.has_control(),
         configs: Vec::new(),
         clients: Vec::new(),
         deadlines: Vec::new(),
-        guest_channels: 0,
+        powered: Vec::new(),
+        controlled: Vec::new(),
+        domains: Ring::NONE,
         transports: board.transports.iter(),
         next_ram: board.pool.start,
         next_dma: board.pool.end(),
@@ -118,11 +126,19 @@ struct Wiring<'a> {
     /// The timer driver and its interrupt, where there is one.
     timer: Option<(PdId, Interrupt)>,
     power: PdId,
+    /// The native services, if any guest has sockets.
+    services: Option<PdId>,
+    /// Whether they include the control service.
+    has_control: bool,
     configs: Vec<(PdId, Vec<u8>)>,
     clients: Vec<SerialClient>,
     deadlines: Vec<Ring>,
-    /// The power driver's channels to VMMs, a bit each.
-    guest_channels: u64,
+    /// The power driver's view of the guests.
+    powered: Vec<Ring>,
+    /// The control service's view of the guests, if there is one.
+    controlled: Vec<ControlledGuest>,
+    /// The supervisor's view of the page in which it tells the control service who has faulted.
+    domains: Ring,
     transports: std::slice::Iter<'a, Transport>,
     next_ram: u64,
     next_dma: u64,
@@ -202,7 +218,7 @@ impl<'a> Wiring<'a> {
         };
         let timer = self.deadline_page(&format!("{name}_timer"), vmm);
         let power = self.plan.channel(vmm, self.power, None);
-        self.guest_channels |= 1 << power.1;
+        let control = self.control(&common, power.1)?;
 
         let mut devices = vec![self.console(&common)?];
         let mut buses = Buses::default();
@@ -220,6 +236,8 @@ impl<'a> Wiring<'a> {
             devices.push((SOCKET, self.vsock(&common, vsock.cid)));
         }
         self.buses.push(buses);
+        let kinds: Vec<u32> = devices.iter().map(|(kind, _)| *kind).collect();
+        self.observe(name, &kinds)?;
         let header = self.header::<VmmConfig>(vmm, Program::Vmm, index)?;
         let config = VmmConfig {
             header,
@@ -236,6 +254,7 @@ impl<'a> Wiring<'a> {
             distributor_size: map.distributor.size,
             redistributors: redistributors.start,
             redistributors_size: redistributors.size,
+            control,
             power_channel: power.0,
             vcpu_count: guest.vcpus,
             device_count: u32::try_from(devices.len()).unwrap_or(u32::MAX),

@@ -230,7 +230,7 @@ fn a_mistake_of_ours_stops_the_guest_with_a_report() {
     );
     fixture.obey(0);
     assert!(calls().contains(&Call::Notify(POWER_CHANNEL)));
-    assert_eq!(fixture.machine.phase, Phase::Over);
+    assert_eq!(fixture.machine.phase, Phase::Over(power::After::Stopped));
     // Nothing that comes later changes that.
     fixture.fault(CPU0, TRAP, &[WFI]);
     fixture.announce(0);

@@ -218,7 +218,7 @@ fn a_reset_during_a_device_reset_joins_it() {
         .machine
         .stop(CPU0, &Cause::Kernel(pd::Error::InvalidArgument));
     fixture.obey(0);
-    assert_eq!(fixture.machine.phase, Phase::Over);
+    assert_eq!(fixture.machine.phase, Phase::Over(power::After::Stopped));
     assert!(
         !calls()
             .iter()

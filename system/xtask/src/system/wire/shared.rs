@@ -3,8 +3,8 @@
 use super::{CLIENT_LOG, NO_GUEST, Wiring, text};
 use crate::system::plan::{Rights, STACK_BYTES};
 use sel4cp_abi::config::{
-    MAX_CHILDREN, MAX_SERIAL_CLIENTS, MAX_TIMER_CLIENTS, Name, PowerConfig, Program, Ring,
-    SerialClient, SerialConfig, SupervisorConfig, TimerConfig,
+    MAX_CHILDREN, MAX_GUESTS, MAX_SERIAL_CLIENTS, MAX_TIMER_CLIENTS, Name, PowerConfig, Program,
+    Ring, SerialClient, SerialConfig, SupervisorConfig, TimerConfig,
 };
 use sel4cp_abi::slot::STACK_TOP;
 
@@ -15,7 +15,9 @@ impl Wiring<'_> {
         let power = PowerConfig {
             header: self.header::<PowerConfig>(self.power, Program::Power, NO_GUEST)?,
             serial: page.1,
-            guests: self.guest_channels,
+            guest_count: u32::try_from(self.powered.len()).unwrap_or(u32::MAX),
+            reserved: 0,
+            guests: filled::<_, MAX_GUESTS>("guests", &self.powered, Ring::NONE)?,
         };
         self.configure(self.power, &power);
 
@@ -63,11 +65,7 @@ impl Wiring<'_> {
 
     /// The supervisor's configuration: who its children are.
     fn supervision(&mut self) -> Result<SupervisorConfig, String> {
-        let names: Vec<Name> = self
-            .plan
-            .children()
-            .map(|pd| text(&pd.name))
-            .collect::<Result<_, _>>()?;
+        let names = self.child_names()?;
         let mut programs = self.plan.children().map(|pd| pd.program);
         let serial = programs.position(|program| program == Program::Serial);
         let serial = serial.ok_or("found no serial driver")?;
@@ -79,8 +77,14 @@ impl Wiring<'_> {
             stack_bottom: STACK_TOP - STACK_BYTES,
             child_count: u32::try_from(names.len()).unwrap_or(u32::MAX),
             serial: u32::try_from(serial).unwrap_or(u32::MAX),
+            domains: self.domains,
             children: filled::<_, MAX_CHILDREN>("children of the supervisor", &names, text("")?)?,
         })
+    }
+
+    /// The names of the supervisor's children, by their ids. To be called when all PDs are there.
+    pub(super) fn child_names(&self) -> Result<Vec<Name>, String> {
+        self.plan.children().map(|pd| text(&pd.name)).collect()
     }
 
     /// The timer driver, where the kernel gives it a timer, after all that have deadlines.

@@ -45,7 +45,7 @@ impl<'a> Wiring<'a> {
         if backends.is_empty() {
             return Ok(());
         }
-        let services = self.plan.domain("services".to_owned(), Program::Services);
+        let services = self.services.ok_or("found no services")?;
         let mut guests = Vec::new();
         for backend in &mut backends {
             let name = format!("{}_services_wire", backend.guest.name);
@@ -82,12 +82,8 @@ impl<'a> Wiring<'a> {
             self.configure(backend.pd, &config);
         }
         let (wire_count, wires) = table(&guests)?;
-        let config = ServicesConfig {
-            header: self.header::<ServicesConfig>(services, Program::Services, NO_GUEST)?,
-            wire_count,
-            reserved: 0,
-            wires,
-        };
+        let header = self.header::<ServicesConfig>(services, Program::Services, NO_GUEST)?;
+        let config = self.services_config(services, header, (wire_count, wires))?;
         self.configure(services, &config);
         Ok(())
     }

@@ -1,0 +1,150 @@
+//! The control service at CID 2: one guest looks after another.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test states what must hold"
+)]
+
+use sel4cp_tests::{Machine, System};
+
+/// The answer to one line.
+fn ask(machine: &mut Machine, line: &str) -> String {
+    machine.run(&format!("echo '{line}' | socat -t30 - VSOCK-CONNECT:2:1"))
+}
+
+/// The value of a counter of a guest's device.
+fn counter(machine: &mut Machine, device: &str, counter: &str) -> u64 {
+    let (guest, _) = device.split_once('.').expect("GUEST.DEVICE");
+    let answer = ask(machine, &format!("counters {guest}"));
+    let mut words = answer.split([' ', ';', '\n']);
+    assert!(words.any(|word| word == device), "no {device} in {answer}");
+    let value = words.find_map(|word| word.strip_prefix(counter)?.strip_prefix('='));
+    let value = value.unwrap_or_else(|| panic!("no {counter} in {answer}"));
+    value.parse().expect("a counter is a number")
+}
+
+#[test]
+fn control_of_one_guest_by_another() {
+    let mut machine = System::new("control").boot();
+    machine.focus("two");
+    let (text, status) = machine.try_run("echo vms | socat - VSOCK-CONNECT:2:1", 60);
+    assert_ne!(status, 0);
+    assert!(text.contains("Connection reset by peer"), "{text}");
+    machine.run("(while :; do date > /root/now; sync; sleep 0.1; done) > /dev/null 2>&1 &");
+    let booted = machine.run("cat /proc/sys/kernel/random/boot_id");
+
+    machine.focus("one");
+    assert_eq!(ask(&mut machine, "vms"), "ok one=running two=running\n");
+    let pds = ask(&mut machine, "pds");
+    for pd in ["serial", "services", "one_vmm", "two_vmm", "two_block"] {
+        let state = format!("{pd}=running");
+        assert!(pds.split_whitespace().any(|word| word == state), "{pds}");
+    }
+    assert_eq!(pds.lines().count(), 1);
+    assert!(!pds.contains("faulted"), "{pds}");
+    assert!(ask(&mut machine, "help").ends_with("poweroff NAME\n"));
+    assert_eq!(
+        ask(&mut machine, "halt two\nvms"),
+        "error: unknown command \"halt\", see help\nok one=running two=running\n"
+    );
+    assert_eq!(
+        ask(&mut machine, "pause one"),
+        "error: a VM cannot pause itself\n"
+    );
+
+    // It works, stands still, and goes on where it was.
+    let before = counter(&mut machine, "two.block", "requests");
+    machine.run("sleep 2");
+    assert!(counter(&mut machine, "two.block", "requests") > before);
+    assert_eq!(ask(&mut machine, "pause two"), "ok two paused\n");
+    assert_eq!(ask(&mut machine, "vms"), "ok one=running two=paused\n");
+    assert_eq!(ask(&mut machine, "pause two"), "error: two is paused\n");
+    machine.run("sleep 1");
+    let paused = counter(&mut machine, "two.block", "requests");
+    machine.run("sleep 3");
+    assert_eq!(counter(&mut machine, "two.block", "requests"), paused);
+    assert_eq!(ask(&mut machine, "resume two"), "ok two resumed\n");
+    machine.run("sleep 2");
+    assert!(counter(&mut machine, "two.block", "requests") > paused);
+    machine.focus("two");
+    assert_eq!(
+        machine.run("cat /proc/sys/kernel/random/boot_id"),
+        booted,
+        "it is the same guest"
+    );
+
+    // It starts again, also when it was paused or is off.
+    for order in ["restart two", "pause two\nrestart two"] {
+        machine.focus("one");
+        let answers = ask(&mut machine, order);
+        assert!(answers.ends_with("ok two restarts\n"), "{answers}");
+        machine.expect_of_machine("guest two rebooting");
+        machine.focus("two");
+        machine.expect("A Debian guest");
+        machine.shell_again();
+    }
+    assert_ne!(machine.run("cat /proc/sys/kernel/random/boot_id"), booted);
+    // Its end is that of its connections.
+    machine.run("(sleep 1000 | socat - VSOCK-CONNECT:2:7) > /dev/null 2>&1 & sleep 2");
+    machine.focus("one");
+    assert_eq!(counter(&mut machine, "two.vsock", "connections"), 1);
+    assert_eq!(ask(&mut machine, "poweroff two"), "ok two powers off\n");
+    machine.expect_of_machine("guest two powered off");
+    assert_eq!(counter(&mut machine, "two.vsock", "connections"), 0);
+    assert_eq!(ask(&mut machine, "vms"), "ok one=running two=off\n");
+    assert_eq!(ask(&mut machine, "pause two"), "error: two is off\n");
+    assert_eq!(ask(&mut machine, "restart two"), "ok two restarts\n");
+    machine.focus("two");
+    machine.expect("A Debian guest");
+    machine.shell_again();
+
+    // The machine ends with the last guest, also with one that was started again, and that ends itself.
+    machine.focus("one");
+    assert_eq!(ask(&mut machine, "poweroff two"), "ok two powers off\n");
+    machine.run(
+        "until echo vms | socat -t30 - VSOCK-CONNECT:2:1 | grep -q two=off; do sleep 0.2; done",
+    );
+    machine.send("echo 'poweroff one' | socat -t30 - VSOCK-CONNECT:2:1\n");
+    machine.ended();
+}
+
+#[test]
+fn control_tells_that_ten_thousand_connections_leave_nothing_behind() {
+    let mut machine = System::new("control").boot();
+    // The one that asks is there when it is answered.
+    assert_eq!(counter(&mut machine, "one.vsock", "connections"), 1);
+    let requested = counter(&mut machine, "one.vsock", "requested");
+    machine.run(
+        "cat > /tmp/many.py <<'END'
+import socket
+for number in range(2500):
+    s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    while True:
+        try:
+            s.connect((2, 7))
+            break
+        except ConnectionResetError:
+            # As many as there may be are not closed yet.
+            s.close()
+            s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    if number % 100 == 0:
+        s.send(b'hello')
+        assert s.recv(5) == b'hello'
+    s.close()
+END",
+    );
+    machine.run_within(
+        "for p in 1 2 3 4; do (python3 /tmp/many.py || echo failed) & done; wait",
+        300,
+    );
+    machine.run("until echo 'counters one' | socat -t30 - VSOCK-CONNECT:2:1 | grep -q ' connections=1 '; do sleep 0.2; done");
+    let made = counter(&mut machine, "one.vsock", "requested") - requested;
+    assert!(made >= 10_000, "{made}");
+    assert_eq!(counter(&mut machine, "one.vsock", "broken"), 0);
+    machine.focus("two");
+    machine.send("poweroff\n");
+    machine.expect_of_machine("guest two powered off");
+    machine.focus("one");
+    machine.power_off();
+}
