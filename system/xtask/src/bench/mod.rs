@@ -80,6 +80,7 @@ impl Plan {
     fn measure(&self, repo: &Repo, side: Side, server: &Iperf) -> Result<Vec<f64>> {
         let options = Options {
             disk: Disk::Fresh,
+            append: Some(row::REGISTER_WORDS.to_owned()),
             folder: Some("bench".to_owned()),
             ..self.options.clone()
         };
@@ -143,7 +144,9 @@ impl Running {
         let text = match row.how {
             How::Boot => return Ok(self.boot.as_secs_f64()),
             How::Idle => return self.idle(),
-            How::Fio { .. } | How::Ping => row.how.command(self.offset, self.seconds),
+            How::Fio { .. } | How::Ping | How::Register { .. } => {
+                row.how.command(self.offset, self.seconds)
+            }
             How::Iperf { arguments } => {
                 server.client(&format!("-J -O 1 -t {} {arguments}", self.seconds))
             }
