@@ -175,11 +175,7 @@ impl How {
                  --direct=1 --time_based --runtime={seconds} --ramp_time=1 {arguments} --output-format=json"
             ),
             Self::Ping => format!("ping -q -i 0.01 -c {} 10.0.2.2", 50 * seconds),
-            Self::Register { write } => {
-                let (program, each) = REGISTER;
-                let how = if *write { "write" } else { "read" };
-                format!("python3 - {how} {} <<'END'\n{program}END", each * seconds)
-            }
+            Self::Register { write } => register_command(*write, REGISTER.1 * seconds),
             Self::Boot | Self::Idle | Self::Iperf { .. } => String::new(),
         }
     }
@@ -200,6 +196,12 @@ impl How {
         };
         (value > 0.0).then_some(value)
     }
+}
+
+/// The command that accesses a register so often.
+pub(super) fn register_command(write: bool, count: u32) -> String {
+    let how = if write { "write" } else { "read" };
+    format!("python3 - {how} {count} <<'END'\n{}END", REGISTER.0)
 }
 
 /// Read and write bandwidth in KiB/s of all jobs in a report.

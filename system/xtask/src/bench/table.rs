@@ -104,10 +104,11 @@ impl Comparison {
             max,
         } in self.summaries()
         {
-            let range = format!("{min:.2} to {max:.2}");
+            let range = format!("{} to {}", figure(min), figure(max));
+            let [limit, ours, ratio] = [limit, ours, ratio].map(figure);
             let _ = writeln!(
                 text,
-                "{:<22} {:>8} {limit:>11.2} {ours:>11.2} {range:>23} {ratio:>6.2}",
+                "{:<22} {:>8} {limit:>11} {ours:>11} {range:>23} {ratio:>6}",
                 row.name, row.unit
             );
         }
@@ -137,8 +138,14 @@ impl Comparison {
     }
 }
 
+/// A figure with two digits after the point, or three where those would say little.
+fn figure(value: f64) -> String {
+    let digits = if value.abs() < 0.1 { 3 } else { 2 };
+    format!("{value:.digits$}")
+}
+
 /// The middle value, or the mean of the two in the middle.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
