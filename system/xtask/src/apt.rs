@@ -90,6 +90,12 @@ pub const IPERF3: Need = Need {
     package: "iperf3",
     purpose: "is what the guest talks to in the tests of its network",
 };
+/// Counts instructions.
+pub const VALGRIND: Need = Need {
+    sign: Sign::Program("valgrind"),
+    package: "valgrind",
+    purpose: "counts the instructions of our queue and of others",
+};
 /// A linker for the target.
 pub const LLD: Need = Need {
     sign: Sign::Program("ld.lld"),

@@ -138,6 +138,8 @@ pub struct Options {
     pub refresh: bool,
     /// The folder below `build/` that everything goes to; the system's name if there is none.
     pub folder: Option<String>,
+    /// Words that are added to every guest's command line.
+    pub append: Option<String>,
 }
 
 impl Default for Options {
@@ -148,6 +150,7 @@ impl Default for Options {
             disk: Disk::Keep,
             refresh: false,
             folder: None,
+            append: None,
         }
     }
 }
@@ -267,11 +270,14 @@ fn folder(repo: &Repo, system: &System, options: &Options) -> Result<PathBuf> {
 /// Assembles the guests' files and generates what follows from the description.
 fn complete(
     repo: &Repo,
-    system: System,
+    mut system: System,
     folder: PathBuf,
     options: &Options,
     kernel: &Found,
 ) -> Result<Built> {
+    if let Some(words) = &options.append {
+        system.append(words);
+    }
     let files = guest_files(repo, &system, &folder, options)?;
     let generated = system::generate(&system, &files, &target(kernel), &folder)?;
     Ok(Built {

@@ -125,14 +125,19 @@ impl<T: Slot> Consumer<T> {
     /// # Errors
     /// As [`available`](Self::available).
     pub fn pop_slice(&mut self, values: &mut [T]) -> Result<usize, PeerFault> {
-        let mut count = 0;
-        for value in values {
-            match self.pop()? {
-                Some(taken) => *value = taken,
-                None => break,
+        let wanted = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        let there = match self.known_available() {
+            known if known < wanted => self.available()?,
+            known => known,
+        };
+        let count = there.min(wanted);
+        for (index, value) in (0..count).zip(values) {
+            if let Some(cell) = self.ring.slot(self.taken.wrapping_add(index)) {
+                *value = T::load(cell);
             }
-            count += 1;
         }
+        self.taken = self.taken.wrapping_add(count);
+        let count = usize::try_from(count).unwrap_or(0);
         Ok(count)
     }
 

@@ -3,13 +3,15 @@
 //! The machines that this runs on are shared and noisy, so the two sides take turns (A B A B …), each round boots both
 //! afresh with the same kernel, initial RAM disk, disk and command line, and what counts is the ratio of medians.
 
+pub mod count;
 pub mod iperf;
+pub mod meter;
 pub mod page;
 pub mod row;
 pub mod table;
 pub mod vsock;
 
-use crate::assemble::{self, Built, Options};
+use crate::assemble::{self, Options};
 use crate::guest::disk::Disk;
 use crate::progress::Step;
 use crate::qemu::{Console, Machine, Serial};
@@ -19,6 +21,7 @@ use iperf::Iperf;
 use row::{How, Row};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 use table::Comparison;
@@ -79,29 +82,8 @@ impl Plan {
 
     /// Boots one side and measures all rows.
     fn measure(&self, repo: &Repo, side: Side, server: &Iperf) -> Result<Vec<f64>> {
-        let options = Options {
-            disk: Disk::Fresh,
-            folder: Some("bench".to_owned()),
-            ..self.options.clone()
-        };
-        let built = match side {
-            Side::Bare => assemble::describe(repo, &self.system, &options)?,
-            Side::Ours => assemble::build(repo, &self.system, &options)?,
-        };
-        let offset = spare_room(&built)?;
-        let command = match side {
-            Side::Bare => built.bare(Serial::Program)?,
-            Side::Ours => built.qemu(Serial::Program)?,
-        };
+        let mut running = self.boot(repo, side)?;
         let step = Step::new(self.name(side));
-        let machine = Machine::start(&command, &built.guests(), None)?;
-        let mut console = Console::new(machine, LIMIT);
-        let mut running = Running {
-            boot: console.shell()?,
-            console,
-            offset,
-            seconds: self.seconds,
-        };
         step.total(self.rows.len() as u64);
         let mut values = Vec::new();
         for row in &self.rows {
@@ -119,19 +101,63 @@ impl Plan {
         running.console.power_off()?;
         Ok(values)
     }
+
+    /// Boots one side and waits for its shell.
+    fn boot(&self, repo: &Repo, side: Side) -> Result<Running> {
+        let ready = self.prepare(repo, side)?;
+        let machine = Machine::start(&ready.command, &ready.guests, None)?;
+        let mut console = Console::new(machine, LIMIT);
+        Ok(Running {
+            boot: console.shell()?,
+            console,
+            offset: ready.offset,
+            seconds: self.seconds,
+        })
+    }
+
+    /// Builds one side.
+    fn prepare(&self, repo: &Repo, side: Side) -> Result<Ready> {
+        let options = Options {
+            disk: Disk::Fresh,
+            append: Some(row::REGISTER_WORDS.to_owned()),
+            folder: Some("bench".to_owned()),
+            ..self.options.clone()
+        };
+        let built = match side {
+            Side::Bare => assemble::describe(repo, &self.system, &options)?,
+            Side::Ours => assemble::build(repo, &self.system, &options)?,
+        };
+        let disk = built.files.first().and_then(|files| files.root.clone());
+        let disk = disk.context("the guest has no disk; expected one for fio to work on")?;
+        Ok(Ready {
+            offset: spare_room(&disk)?,
+            command: match side {
+                Side::Bare => built.bare(Serial::Program)?,
+                Side::Ours => built.qemu(Serial::Program)?,
+            },
+            guests: built.guests(),
+            disk,
+        })
+    }
+}
+
+/// A side that can be started.
+struct Ready {
+    command: Command,
+    guests: Vec<String>,
+    disk: PathBuf,
+    offset: u64,
 }
 
 /// Makes room on the guest's disk; where it begins.
-fn spare_room(built: &Built) -> Result<u64> {
-    let disk = built.files.first().and_then(|files| files.root.as_deref());
-    let disk = disk.context("the guest has no disk; expected one for fio to work on")?;
-    let length = |disk: &Path| -> std::io::Result<u64> {
+fn spare_room(disk: &Path) -> Result<u64> {
+    let length = || -> std::io::Result<u64> {
         let file = File::options().write(true).open(disk)?;
         let end = file.metadata()?.len();
         file.set_len(end + SPARE)?;
         Ok(end)
     };
-    length(disk).with_context(|| format!("cannot make room on {}", disk.display()))
+    length().with_context(|| format!("cannot make room on {}", disk.display()))
 }
 
 /// A guest at its shell.
@@ -148,7 +174,7 @@ impl Running {
         let text = match row.how {
             How::Boot => return Ok(self.boot.as_secs_f64()),
             How::Idle => return self.idle(),
-            How::Fio { .. } | How::Ping | How::Vsock(_) => {
+            How::Fio { .. } | How::Ping | How::Register { .. } | How::Vsock(_) => {
                 row.how.command(self.offset, self.seconds)
             }
             How::Iperf { arguments } => {

@@ -117,10 +117,11 @@ impl Comparison {
             let beside = row
                 .beside()
                 .map_or_else(String::new, |beside| format!("  of our {}", beside.name));
-            let range = format!("{min:.2} to {max:.2}");
+            let range = format!("{} to {}", figure(min), figure(max));
+            let [limit, ours, ratio] = [limit, ours, ratio].map(figure);
             let _ = writeln!(
                 text,
-                "{:<22} {:>8} {limit:>11.2} {ours:>11.2} {range:>23} {ratio:>6.2}{beside}",
+                "{:<22} {:>8} {limit:>11} {ours:>11} {range:>23} {ratio:>6}{beside}",
                 row.name, row.unit
             );
         }
@@ -151,8 +152,14 @@ impl Comparison {
     }
 }
 
+/// A figure with two digits after the point, or three where those would say little.
+fn figure(value: f64) -> String {
+    let digits = if value.abs() < 0.1 { 3 } else { 2 };
+    format!("{value:.digits$}")
+}
+
 /// The middle value, or the mean of the two in the middle.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

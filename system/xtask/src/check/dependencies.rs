@@ -32,6 +32,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "xtask",
         &["sel4cp-abi", "sel4cp-ring", "sel4cp-link", "sel4cp-model"],
     ),
+    (
+        "sel4cp-bench",
+        &[
+            "sel4cp-memory",
+            "sel4cp-queue",
+            "sel4cp-ring",
+            "sel4cp-testing",
+        ],
+    ),
     ("sel4cp-tests", &["xtask", "sel4cp-abi", "sel4cp-model"]),
 ];
 

@@ -180,6 +180,13 @@ impl System {
         self.guests.iter().any(may)
     }
 
+    /// Adds `words` to every guest's command line.
+    pub fn append(&mut self, words: &str) {
+        for guest in &mut self.guests {
+            guest.command_line = format!("{} {words}", guest.command_line);
+        }
+    }
+
     /// The guests, in the file's order.
     pub fn guests(&self) -> &[Guest] {
         &self.guests

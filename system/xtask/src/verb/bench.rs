@@ -2,6 +2,7 @@
 
 use super::build::KernelArguments;
 use crate::assemble::{self, Kernel, Options};
+use crate::bench::count::Counts;
 use crate::bench::iperf::Iperf;
 use crate::bench::row::{ROWS, Row};
 use crate::bench::table::Comparison;
@@ -11,7 +12,7 @@ use crate::repo::{Repo, make_folder};
 use crate::{apt, process, qemu};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -20,8 +21,8 @@ use std::time::Duration;
 /// Compares a guest's speed with its speed on bare QEMU.
 ///
 /// Each round boots bare QEMU and then the system, with the same kernel, initial RAM disk, disk and command line, and runs the
-/// same loads on both: fio, iperf3 and ping. The vsock rows, for which bare QEMU has nobody at the other end, stand beside our own TCP and
-/// ping. A table of medians and ratios is printed; a page with bars and each row's history
+/// same loads on both: fio, iperf3, ping and accesses to a register. The vsock rows, for which bare QEMU has nobody at the other end,
+/// stand beside our own TCP and ping. A table of medians and ratios is printed; a page with bars and each row's history
 /// is left in `build/bench/index.html`, every run's figures in `build/bench/history.jsonl`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -39,6 +40,12 @@ pub struct Arguments {
     /// Seconds that each load runs.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// Count instructions for each request instead, under QEMU's `-icount`: figures that repeat. `--seconds` means nothing then.
+    #[arg(long)]
+    icount: bool,
+    /// Count exits, switches, calls and interrupts for each request instead, from QEMU's log of exceptions.
+    #[arg(long, conflicts_with = "icount")]
+    counters: bool,
     /// Write the figures to this file too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -62,6 +69,9 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     apt::ensure(&[apt::QEMU, apt::IPERF3])?;
     qemu::version::find()?;
     let server = Iperf::start()?;
+    if arguments.icount || arguments.counters {
+        return count(repo, arguments, &plan, &server);
+    }
     let mut comparison = Comparison::new(kernel.to_string(), &plan.rows);
     for _ in 0..arguments.rounds {
         plan.round(repo, &server, &mut comparison)?;
@@ -72,6 +82,25 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
         write(path, &figures.to_string())?;
     }
     record(repo, &kernel, &comparison, &figures)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Counts instead of measuring.
+fn count(repo: &Repo, arguments: &Arguments, plan: &Plan, server: &Iperf) -> Result<ExitCode> {
+    let counts = Counts::measure(repo, plan, server, arguments.rounds, arguments.counters)?;
+    print!("{}", counts.text());
+    if let Some(path) = &arguments.json {
+        let kernel = &plan.options.kernel;
+        let figures = json!({
+            "kernel": kernel.name(),
+            "config": kernel.config(),
+            "commit": commit(repo),
+            "mode": if arguments.counters { "counters" } else { "icount" },
+            "rounds": arguments.rounds,
+            "rows": counts.json(),
+        });
+        write(path, &figures.to_string())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -95,6 +95,7 @@ impl Common {
             },
             refresh: self.refresh_guest,
             folder: None,
+            append: None,
         })
     }
 }

@@ -41,7 +41,7 @@ pub fn run(repo: &Repo, _: &Arguments) -> Result<ExitCode> {
         ("dependencies", &|| Ok(dependencies::check(&metadata))),
         ("format", &|| format(repo)),
         ("lints for the host", &|| host_lints(repo)),
-        ("lints of the whole-system tests", &|| system_lints(repo)),
+        ("lints of tests behind features", &|| feature_lints(repo)),
         ("lints for the bare-metal target", &|| target_lints(repo)),
         ("documentation", &|| documentation(repo)),
     ];
@@ -92,10 +92,11 @@ fn host_lints(repo: &Repo) -> Result<Vec<String>> {
     lints(&mut command)
 }
 
-fn system_lints(repo: &Repo) -> Result<Vec<String>> {
+fn feature_lints(repo: &Repo) -> Result<Vec<String>> {
     let mut command = cargo(repo, "clippy");
     command
-        .args(["-p", "sel4cp-tests", "--features", "qemu", "--all-targets"])
+        .args(["-p", "sel4cp-tests", "-p", "sel4cp-bench", "--all-targets"])
+        .args(["--features", "sel4cp-tests/qemu,sel4cp-bench/callgrind"])
         .args([
             "--message-format",
             "short",

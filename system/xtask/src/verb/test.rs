@@ -17,7 +17,8 @@ use tally::{Event, Tally};
 
 /// Runs the tests on the host, then whole systems in QEMU.
 ///
-/// On the host: those of every crate, and the shared rings in every interleaving (loom). Whole systems run on the bundled
+/// On the host: those of every crate, the shared rings in every interleaving (loom), and how many instructions our queue needs (valgrind;
+/// skipped where there is none and none can be installed). Whole systems run on the bundled
 /// kernel, or with `--kernel sel4` on seL4: in the debug and in the release configuration, if none is named. Without an
 /// SDK those are skipped.
 ///
@@ -40,6 +41,13 @@ pub struct Arguments {
 const SYSTEMS: [&str; 4] = ["-p", "sel4cp-tests", "--features", "qemu"];
 /// The crate with models for loom.
 const LOOM: (&str, &str) = ("sel4cp-ring", "virtio/ring/tests/loom.rs");
+
+/// The test that counts instructions: its package, program and name.
+const INSTRUCTIONS: (&str, &str, &str) = (
+    "sel4cp-bench",
+    "instructions",
+    "our_queue_needs_no_more_instructions_than_the_virtio_queue_crate",
+);
 
 /// Tests, and prints the sum.
 ///
@@ -66,6 +74,9 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
             )?;
         }
     }
+    if !arguments.systems {
+        instructions(repo, &arguments.names, &mut tally)?;
+    }
     if !arguments.host {
         systems(repo, arguments, &mut tally)?;
     }
@@ -79,6 +90,24 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Counts the instructions of our queue and of another.
+fn instructions(repo: &Repo, names: &[String], tally: &mut Tally) -> Result<()> {
+    let (package, program, name) = INSTRUCTIONS;
+    if !names.is_empty() && !names.iter().any(|part| name.contains(part.as_str())) {
+        return Ok(());
+    }
+    if let Err(reason) = apt::ensure(&[apt::VALGRIND]) {
+        println!("  {name}: skipped because {reason:#}");
+        tally.skipped();
+        return Ok(());
+    }
+    let mut command = cargo(repo, "test");
+    command
+        .args(["-p", package, "--features", "callgrind", "--release"])
+        .args(["--test", program]);
+    run_tests("the instructions of the queue", command, names, &[], tally)
 }
 
 /// The kernels that whole systems are to be tested on; none where there is no SDK.
