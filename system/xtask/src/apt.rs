@@ -90,6 +90,12 @@ pub const IPERF3: Need = Need {
     package: "iperf3",
     purpose: "is what the guest talks to in the tests of its network",
 };
+/// Makes network devices and namespaces.
+pub const IP: Need = Need {
+    sign: Sign::Program("ip"),
+    package: "iproute2",
+    purpose: "makes the tap that a benchmark can use",
+};
 /// Counts instructions.
 pub const VALGRIND: Need = Need {
     sign: Sign::Program("valgrind"),

@@ -1,8 +1,10 @@
-//! An iperf3 server on the host's loopback, which QEMU's user-mode network shows at 10.0.2.2.
+//! An iperf3 server on the host's loopback, which QEMU's user-mode network shows at 10.0.2.2, or at that address behind a tap.
 
+use super::tap::Tap;
 use crate::process;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,12 +14,16 @@ use std::time::{Duration, Instant};
 pub const HOST: &str = "10.0.2.2";
 /// How long the server may take to listen.
 const LIMIT: Duration = Duration::from_secs(20);
+/// The port in a tap's namespace, where all are free.
+const PORT: u16 = 5201;
 
 /// A server, stopped when dropped.
 #[derive(Debug)]
 pub struct Iperf {
     server: Child,
     port: u16,
+    /// Where it runs, if not on the host's loopback.
+    tap: Option<Tap>,
 }
 
 impl Iperf {
@@ -37,7 +43,11 @@ impl Iperf {
             .stderr(Stdio::null())
             .spawn()
             .context("iperf3 does not start")?;
-        let server = Self { server, port };
+        let server = Self {
+            server,
+            port,
+            tap: None,
+        };
         let until = Instant::now() + LIMIT;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if Instant::now() >= until {
@@ -46,6 +56,53 @@ impl Iperf {
             thread::sleep(Duration::from_millis(50));
         }
         Ok(server)
+    }
+
+    /// Starts a server behind a tap of its own and waits until it says that it listens.
+    ///
+    /// # Errors
+    /// When there can be no tap, or no iperf3.
+    pub fn start_behind_tap() -> Result<Self> {
+        let tap = Tap::new()?;
+        let program = process::find("iperf3").context("iperf3 is not installed")?;
+        let mut inside = Command::new(program);
+        inside.args(["-s", "--forceflush", "-B", HOST, "-p", &PORT.to_string()]);
+        let mut server = tap
+            .command(&inside)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("iperf3 does not start")?;
+        let said = server.stdout.take().map(BufReader::new);
+        let server = Self {
+            server,
+            port: PORT,
+            tap: Some(tap),
+        };
+        // It ends its output when it fails.
+        let mut lines = said.into_iter().flat_map(BufReader::lines);
+        let listens =
+            |line: std::io::Result<String>| line.is_ok_and(|line| line.contains("listening"));
+        if !lines.any(listens) {
+            bail!("iperf3 does not listen on {HOST} in the tap's namespace");
+        }
+        // What else it says is for nobody.
+        thread::spawn(move || lines.for_each(drop));
+        Ok(server)
+    }
+
+    /// The command of a machine that is to reach the server.
+    pub fn place(&self, machine: Command) -> Command {
+        match &self.tap {
+            Some(tap) => tap.command(&machine),
+            None => machine,
+        }
+    }
+
+    /// Whether guests reach it through a tap.
+    pub fn is_behind_tap(&self) -> bool {
+        self.tap.is_some()
     }
 
     /// The client's command line in the guest.

@@ -9,6 +9,7 @@ pub mod meter;
 pub mod page;
 pub mod row;
 pub mod table;
+pub mod tap;
 pub mod vsock;
 
 use crate::assemble::{self, Options};
@@ -32,6 +33,8 @@ const SPARE: u64 = 96 << 20;
 const LIMIT: Duration = Duration::from_secs(180);
 /// Housekeeping after a boot ends by itself in this time; what is measured as idle is what never does.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Waits until the guest has an address.
+const ADDRESS: &str = "until ip -4 -br addr show eth0 | grep -q /; do sleep 0.1; done";
 /// How long an idle guest is watched.
 const WATCH: Duration = Duration::from_secs(10);
 
@@ -82,7 +85,7 @@ impl Plan {
 
     /// Boots one side and measures all rows.
     fn measure(&self, repo: &Repo, side: Side, server: &Iperf) -> Result<Vec<f64>> {
-        let mut running = self.boot(repo, side)?;
+        let mut running = self.boot(repo, side, server)?;
         let step = Step::new(self.name(side));
         step.total(self.rows.len() as u64);
         let mut values = Vec::new();
@@ -103,12 +106,18 @@ impl Plan {
     }
 
     /// Boots one side and waits for its shell.
-    fn boot(&self, repo: &Repo, side: Side) -> Result<Running> {
+    fn boot(&self, repo: &Repo, side: Side, server: &Iperf) -> Result<Running> {
         let ready = self.prepare(repo, side)?;
-        let machine = Machine::start(&ready.command, &ready.guests, None)?;
+        let command = server.place(ready.command);
+        let machine = Machine::start(&command, &ready.guests, None)?;
         let mut console = Console::new(machine, LIMIT);
+        let boot = console.shell()?;
+        if server.is_behind_tap() {
+            // Nobody leases an address there: the guest waits for one, and then takes its usual one.
+            console.run(ADDRESS)?;
+        }
         Ok(Running {
-            boot: console.shell()?,
+            boot,
             console,
             offset: ready.offset,
             seconds: self.seconds,

@@ -1,0 +1,106 @@
+//! A tap in a network namespace of its own, in the place of QEMU's user-mode network.
+//!
+//! QEMU and the other end of the guest's network run in the namespace, so that nothing of the host's own network is touched. The
+//! addresses are those of the user-mode network, and so are the commands of all rows. Unlike that network's, a tap's network device offers
+//! checksums and segmentation, on both sides alike.
+
+use super::iperf::HOST;
+use crate::{apt, process};
+use anyhow::{Context as _, Result, bail};
+use std::process::Command;
+use std::time::Duration;
+
+/// The tap's name in its namespace.
+const NAME: &str = "tap0";
+/// How long one command about it may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The namespace, which ends with this.
+#[derive(Debug)]
+pub struct Tap {
+    namespace: String,
+}
+
+impl Tap {
+    /// Makes namespace and tap.
+    ///
+    /// # Errors
+    /// When the user is not root, or the host's kernel has no taps or no namespaces.
+    pub fn new() -> Result<Self> {
+        if !apt::is_root() {
+            bail!("a tap in a network namespace takes root's rights: found another user");
+        }
+        apt::ensure(&[apt::IP])?;
+        let namespace = format!("sel4cp-bench-{}", std::process::id());
+        ip(&["netns", "add", &namespace])?;
+        let tap = Self { namespace };
+        let address = format!("{HOST}/24");
+        for arguments in [
+            &["link", "set", "lo", "up"][..],
+            &["tuntap", "add", "dev", NAME, "mode", "tap", "vnet_hdr"],
+            &["addr", "add", &address, "dev", NAME],
+            &["link", "set", NAME, "up"],
+        ] {
+            ip(&[&["-n", &tap.namespace], arguments].concat())?;
+        }
+        Ok(tap)
+    }
+
+    /// The same command, run in the namespace, with the tap for QEMU's user-mode network.
+    pub fn command(&self, inside: &Command) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.namespace])
+            .arg(inside.get_program());
+        for argument in inside.get_args() {
+            let user = argument
+                .to_str()
+                .and_then(|text| text.strip_prefix("user,id="));
+            match user {
+                Some(id) => command.arg(format!(
+                    "tap,id={id},ifname={NAME},script=no,downscript=no,vhost=off"
+                )),
+                None => command.arg(argument),
+            };
+        }
+        command
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        // The tap goes with it. That it is gone already is no trouble.
+        let _ = ip(&["netns", "del", &self.namespace]);
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("ip");
+    command.args(arguments);
+    process::run(&mut command, LIMIT).context("cannot make a tap in a network namespace")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_network_is_another() {
+        let tap = Tap {
+            namespace: "no-such-namespace".to_owned(),
+        };
+        let mut qemu = Command::new("qemu");
+        qemu.args([
+            "-netdev",
+            "user,id=linux_net",
+            "-device",
+            "virtio-net-device,netdev=linux_net",
+        ]);
+        assert_eq!(
+            process::shown(&tap.command(&qemu)),
+            "ip netns exec no-such-namespace qemu -netdev tap,id=linux_net,ifname=tap0,script=no,downscript=no,vhost=off \
+             -device virtio-net-device,netdev=linux_net"
+        );
+    }
+}
