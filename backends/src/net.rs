@@ -1,7 +1,7 @@
 //! The network device (virtIO 1.2 §5.1): frames by DMA between the guest's buffers and a driver's hardware.
 //!
-//! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked: no offload is
-//! offered, so it must ask for none; then the driver gets the frame without it. A received frame's is written here.
+//! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
+//! frame without it, and with what it asks for of what the hardware offers. A received frame's is written here.
 
 mod receive;
 
@@ -18,7 +18,7 @@ use sel4cp_model::net::{
 use sel4cp_model::{DeviceType, features};
 use sel4cp_queue::{Chain, Queue, Token};
 use sel4cp_ring::layout::DeviceRegion;
-use sel4cp_ring::net::{Interface, MAX_SEGMENTS, RECEIVE, TRANSMIT};
+use sel4cp_ring::net::{Interface, MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
 use zerocopy::IntoBytes;
 
@@ -35,7 +35,7 @@ pub mod counter {
     pub const TRANSMITTED: usize = 0;
     /// Their bytes.
     pub const TRANSMITTED_BYTES: usize = 1;
-    /// Frames from the guest that were not sent: too short, too long, or with an offload that was not offered.
+    /// Frames from the guest that were not sent: too short, too long, or with an offload that was not agreed on or makes no sense.
     pub const TRANSMIT_DROPPED: usize = 2;
     /// Frames to the guest.
     pub const RECEIVED: usize = 3;
@@ -68,6 +68,9 @@ pub struct Net {
     config: Config,
     config_changed: bool,
     known: bool,
+    /// What the hardware does to frames that it sends, and what of that the guest's driver has accepted.
+    offered: Features,
+    accepted: Features,
     spans: [Span; QUEUE_SIZE as usize],
     segments: [Segment; MAX_SEGMENTS],
     /// Frames that are being sent, by the head of their chain.
@@ -89,6 +92,8 @@ impl Net {
             },
             config_changed: false,
             known: false,
+            offered: Features::empty(),
+            accepted: Features::empty(),
             spans: [Span::EMPTY; QUEUE_SIZE as usize],
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
@@ -111,21 +116,64 @@ impl Net {
         self.config_changed |= self.known && self.config.status.get() != status;
         self.config.status = status.into();
         self.receive.limit(interface.receive_buffers);
+        let offered = Features::from_bits_truncate(interface.features);
+        // Without checksums there is nothing else (§5.1.3.1).
+        self.offered = if offered.contains(Features::CSUM) {
+            offered & Features::TRANSMIT_OFFLOADS
+        } else {
+            Features::empty()
+        };
         self.known = true;
     }
 }
 
-/// Checks what the guest wants to transmit, and writes where the frame is to `segments`.
-fn frame(chain: &Chain<'_>, mtu: u16, segments: &mut [Segment]) -> Option<(usize, u64)> {
-    let mut reader = chain.reader();
-    let header = reader.read_obj::<NetHeader>().ok()?;
-    // §5.1.6.2.1: without the features a driver leaves these 0.
-    if header.flags != 0 || header.gso_type != 0 {
+/// What a frame's header asks for, if that was agreed on (§5.1.6.2.1): without the features a driver leaves the fields 0.
+fn offload(header: &NetHeader, accepted: Features) -> Option<Offload> {
+    let needed = match header.flags {
+        0 => Features::empty(),
+        NetHeader::NEEDS_CSUM => Features::CSUM,
+        _ => return None,
+    };
+    let needed = needed
+        | match header.gso_type & !NetHeader::GSO_ECN {
+            0 if header.gso_type == 0 => Features::empty(),
+            NetHeader::GSO_TCPV4 => Features::HOST_TSO4,
+            NetHeader::GSO_TCPV6 => Features::HOST_TSO6,
+            _ => return None,
+        };
+    let ecn = header.gso_type & NetHeader::GSO_ECN != 0;
+    if !accepted.contains(needed) || ecn && !accepted.contains(Features::HOST_ECN) {
         return None;
     }
+    let mut offload = Offload::default();
+    if header.flags != 0 {
+        offload.needs_csum = true;
+        offload.csum_start = header.csum_start.get();
+        offload.csum_offset = header.csum_offset.get();
+    }
+    if header.gso_type != 0 {
+        offload.gso_type = header.gso_type;
+        offload.hdr_len = header.hdr_len.get();
+        offload.gso_size = header.gso_size.get();
+    }
+    Some(offload)
+}
+
+/// Checks what the guest wants to transmit, and writes where the frame is to `segments`. How many segments and bytes it has.
+fn frame(
+    chain: &Chain<'_>,
+    mtu: u16,
+    accepted: Features,
+    segments: &mut [Segment],
+) -> Option<(usize, u64, Offload)> {
+    let mut reader = chain.reader();
+    let header = reader.read_obj::<NetHeader>().ok()?;
+    let offload = offload(&header, accepted)?;
     let bytes = reader.remaining();
     let longest = u64::from(u32::from(mtu) + ETHERNET_HEADER + VLAN_TAG);
-    if !(u64::from(ETHERNET_HEADER)..=longest).contains(&bytes) {
+    let fits = bytes <= longest || offload.gso_type != 0;
+    if bytes < u64::from(ETHERNET_HEADER) || !fits || !offload.fits(bytes) || offload.gso_size > mtu
+    {
         return None;
     }
     let mut places = segments.iter_mut();
@@ -138,7 +186,7 @@ fn frame(chain: &Chain<'_>, mtu: u16, segments: &mut [Segment]) -> Option<(usize
         };
         count += 1;
     }
-    Some((count, bytes))
+    Some((count, bytes, offload))
 }
 
 impl Net {
@@ -156,18 +204,19 @@ impl Net {
                 }
                 return Ok(queue.enable_notifications()?);
             };
-            let frame = frame(&chain, self.config.mtu.get(), &mut self.segments);
-            let Some((count, bytes)) = frame else {
+            let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
+            let frame = frame(&chain, mtu, accepted, &mut self.segments);
+            let Some((count, bytes, offload)) = frame else {
                 self.counters.add(counter::TRANSMIT_DROPPED, 1);
                 // It was popped from this queue just now.
                 let _fresh = queue.complete(token, 0);
                 continue;
             };
-            let header = Header {
+            let header = offload.put(Header {
                 id: token.head(),
                 op: TRANSMIT,
                 ..Header::default()
-            };
+            });
             let segments = self.segments.get(..count).unwrap_or_default();
             if !self.port.submit(header, segments)? {
                 // It is the last one popped from this queue, so it can be put back.
@@ -265,6 +314,7 @@ impl Device for Net {
             }
         }
         let own = Features::MAC | Features::MTU | Features::STATUS | Features::MRG_RXBUF;
+        let own = own | self.offered;
         Some(Facts {
             id: DeviceType::Net as u32,
             features: own.bits() | features::Features::COMMON.bits(),
@@ -284,6 +334,7 @@ impl Device for Net {
     fn start(&mut self, accepted: u64) -> Result<(), Trouble> {
         self.port.working()?;
         let accepted = Features::from_bits_truncate(accepted);
+        self.accepted = accepted & self.offered;
         self.receive.start(accepted.contains(Features::MRG_RXBUF));
         Ok(())
     }

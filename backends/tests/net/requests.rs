@@ -5,6 +5,8 @@ use sel4cp_backends::net::counter;
 use sel4cp_link::interrupt;
 use sel4cp_model::net::{Config, Features as NetFeatures, Header};
 use sel4cp_ring::layout::DEVICE_SIZE;
+use sel4cp_ring::net::Offload;
+use sel4cp_ring::request::{Completion, status};
 use sel4cp_testing::{Buffer, readable, readable_obj, writable};
 use zerocopy::FromBytes;
 
@@ -101,6 +103,173 @@ fn s5_1_6_2_1_what_may_not_be_sent_comes_back_unsent() {
     assert_eq!(rig.counter(counter::TRANSMIT_DROPPED), count as u64);
     assert!(!rig.bench.needs_reset);
     assert_eq!(rig.send(&[plain(), readable(frame(64))]).len(), 1);
+    rig.bench.guest.finish();
+}
+
+/// The header of a TCP segment over IPv4 to be cut into pieces of 1460 bytes.
+fn to_cut() -> Header {
+    Header {
+        flags: Header::NEEDS_CSUM,
+        gso_type: Header::GSO_TCPV4,
+        hdr_len: 54.into(),
+        gso_size: 1460.into(),
+        csum_start: 34.into(),
+        csum_offset: 16.into(),
+        num_buffers: 0.into(),
+    }
+}
+
+#[test]
+fn s5_1_3_1_offloads_are_those_of_the_hardware() {
+    use NetFeatures as F;
+    let offered = |hardware| {
+        let mut rig = Rig::behind(DEVICE_SIZE, 1500, hardware);
+        rig.bench.start(u64::MAX);
+        let facts = *rig.bench.vmm.facts().unwrap();
+        rig.bench.guest.finish();
+        F::from_bits_truncate(facts.features) & F::TRANSMIT_OFFLOADS
+    };
+    assert_eq!(offered(F::TRANSMIT_OFFLOADS), F::TRANSMIT_OFFLOADS);
+    assert_eq!(offered(F::CSUM), F::CSUM);
+    assert_eq!(offered(F::HOST_TSO4), F::empty(), "it needs checksums");
+    assert_eq!(offered(F::CTRL_VQ | F::GUEST_CSUM), F::empty());
+}
+
+#[test]
+fn s5_1_6_2_1_what_the_hardware_is_to_do_travels_with_the_frame() {
+    let mut rig = Rig::behind(DEVICE_SIZE, 1500, NetFeatures::TRANSMIT_OFFLOADS);
+    rig.bench.start(u64::MAX);
+    let mut send = |header: Header, bytes: usize| {
+        let buffers = [readable_obj(&header), readable(frame(bytes))];
+        rig.bench.guest.queue(1).add(&buffers);
+        rig.bench.kick(1);
+        rig.wire.take();
+        let sent = rig.wire.sent.pop();
+        if let Some((request, frame)) = &sent {
+            assert_eq!(frame.len(), bytes);
+            rig.wire.answer(Completion::of(request, status::OK, 0));
+        }
+        rig.bench.turn();
+        assert_eq!(rig.bench.guest.queue(1).collect().len(), 1);
+        sent.map(|(request, _)| Offload::of(&request))
+    };
+    let cut = Offload {
+        needs_csum: true,
+        gso_type: 1,
+        hdr_len: 54,
+        gso_size: 1460,
+        csum_start: 34,
+        csum_offset: 16,
+    };
+    assert_eq!(send(to_cut(), 65_000), Some(cut));
+    let checksum = Header {
+        gso_type: 0,
+        ..to_cut()
+    };
+    let only = Offload {
+        needs_csum: true,
+        csum_start: 34,
+        csum_offset: 16,
+        ..Offload::default()
+    };
+    assert_eq!(
+        send(checksum, 1514),
+        Some(only),
+        "other fields mean nothing"
+    );
+    let v6 = Header::GSO_TCPV6 | Header::GSO_ECN;
+    let other = Header {
+        gso_type: v6,
+        ..to_cut()
+    };
+    assert_eq!(
+        send(other, 3000),
+        Some(Offload {
+            gso_type: v6,
+            ..cut
+        })
+    );
+    // What makes no sense goes nowhere.
+    for (name, header, bytes) in [
+        ("too long for the link", checksum, 1519),
+        ("too long for an IP packet", to_cut(), 65_554),
+        ("a checksum outside", checksum, 51),
+        ("headers outside", to_cut(), 53),
+        (
+            "no size",
+            Header {
+                gso_size: 0.into(),
+                ..to_cut()
+            },
+            3000,
+        ),
+        (
+            "pieces too long for the link",
+            Header {
+                gso_size: 1501.into(),
+                ..to_cut()
+            },
+            3000,
+        ),
+        (
+            "cut without a checksum",
+            Header {
+                flags: 0,
+                ..to_cut()
+            },
+            3000,
+        ),
+        (
+            "an unknown flag",
+            Header {
+                flags: 3,
+                ..to_cut()
+            },
+            3000,
+        ),
+        (
+            "an unknown type",
+            Header {
+                gso_type: 3,
+                ..to_cut()
+            },
+            3000,
+        ),
+        (
+            "ECN of nothing",
+            Header {
+                gso_type: 0x80,
+                ..to_cut()
+            },
+            60,
+        ),
+    ] {
+        assert_eq!(send(header, bytes), None, "{name}");
+    }
+    assert_eq!(rig.counter(counter::TRANSMIT_DROPPED), 10);
+    assert!(!rig.bench.needs_reset);
+    rig.bench.guest.finish();
+}
+
+#[test]
+fn s5_1_6_2_1_what_the_guest_has_not_accepted_is_not_done() {
+    let mut rig = Rig::behind(DEVICE_SIZE, 1500, NetFeatures::TRANSMIT_OFFLOADS);
+    rig.bench.start(NetFeatures::CSUM.bits());
+    let checksum = Header {
+        gso_type: 0,
+        ..to_cut()
+    };
+    let send = |rig: &mut Rig, header: Header| {
+        rig.send(&[readable_obj(&header), readable(frame(1000))])
+            .len()
+    };
+    assert_eq!(send(&mut rig, checksum), 1);
+    assert_eq!(send(&mut rig, to_cut()), 0);
+    let ecn = Header {
+        gso_type: Header::GSO_TCPV4 | Header::GSO_ECN,
+        ..to_cut()
+    };
+    assert_eq!(send(&mut rig, ecn), 0);
     rig.bench.guest.finish();
 }
 

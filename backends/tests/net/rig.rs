@@ -24,6 +24,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(ring: usize, mtu: u16) -> Self {
+        Self::behind(ring, mtu, NetFeatures::empty())
+    }
+
+    /// Behind hardware that offers to do this to frames.
+    pub(crate) fn behind(ring: usize, mtu: u16, offloads: NetFeatures) -> Self {
         let region = host::device(ring).unwrap();
         let bench = Bench::new(&[128, 128], Features::all(), |ram| {
             Net::new(region, ram, [2, 0, 0, 0, 0, 7], mtu)
@@ -34,6 +39,9 @@ impl Rig {
             wire,
             region,
         };
+        rig.wire.facts.features = offloads.bits();
+        let facts = rig.wire.facts;
+        rig.wire.ends.info.change(&facts);
         rig.bench.turn();
         assert!(rig.bench.vmm.facts().is_none());
         assert!(rig.wire.reset());

@@ -4,7 +4,7 @@ use crate::virtio::dma::{Piece, guest_piece};
 use crate::virtio::queue::MAX_PIECES;
 use heapless::Vec;
 use sel4cp_model::net::{ETHERNET_HEADER, VLAN_TAG};
-use sel4cp_ring::net::{HEADER, MAX_SEGMENTS};
+use sel4cp_ring::net::{HEADER, MAX_SEGMENTS, Offload};
 use sel4cp_ring::request::{Segment, status};
 
 /// Pieces for the hardware: the segments and a header.
@@ -14,18 +14,20 @@ const _: () = assert!(MAX_SEGMENTS < MAX_PIECES);
 /// Puts the pieces of a frame to be sent into `pieces`: those of `header`, which is the driver's, then the segments.
 ///
 /// # Errors
-/// The status to answer with, when the segments are no frame for a link with this `mtu` (in bytes) or do not
-/// lie in guest memory.
+/// The status to answer with, when the segments are no frame for a link with this `mtu` (in bytes) or for what the hardware is to do
+/// to them, or do not lie in guest memory.
 pub fn outgoing(
     header: Option<Piece>,
     segments: &[Segment],
     mtu: u16,
+    offload: &Offload,
     pieces: &mut Pieces,
 ) -> Result<(), u8> {
     pieces.clear();
     let bytes = total(segments, false)?;
     let most = u64::from(mtu) + u64::from(ETHERNET_HEADER + VLAN_TAG);
-    if bytes < u64::from(ETHERNET_HEADER) || bytes > most {
+    let fits = bytes <= most || offload.gso_type != 0;
+    if bytes < u64::from(ETHERNET_HEADER) || !fits || !offload.fits(bytes) {
         return Err(status::ERROR);
     }
     push(pieces, header)?;
@@ -111,7 +113,9 @@ mod tests {
     fn s5_1_6_2_frames_fit_the_link() {
         fake::windows();
         let header = guest_piece(0, 12);
-        let out = |list: &[u32]| lens(|pieces| outgoing(header, &segments(list, 0), 1500, pieces));
+        let none = Offload::default();
+        let out =
+            |list: &[u32]| lens(|pieces| outgoing(header, &segments(list, 0), 1500, &none, pieces));
         assert_eq!(out(&[14, 1500, 4]), Ok(vec![12, 14, 1500, 4]));
         for bad in [
             &[14, 1500, 5][..],
@@ -122,15 +126,29 @@ mod tests {
         ] {
             assert_eq!(out(bad), Err(status::ERROR), "{bad:?}");
         }
+        // What the hardware cuts may be longer than the link takes.
+        let cut = Offload {
+            needs_csum: true,
+            gso_type: 1,
+            gso_size: 1460,
+            csum_start: 34,
+            csum_offset: 16,
+            ..none
+        };
+        let long =
+            |bytes| lens(|pieces| outgoing(header, &segments(&[bytes], 0), 1500, &cut, pieces));
+        assert_eq!(long(65_553), Ok(vec![12, 65_553]));
+        assert_eq!(long(65_554), Err(status::ERROR));
+        assert_eq!(long(51), Err(status::ERROR), "the checksum is outside");
         let wrong = segments(&[60], Segment::DEVICE_WRITES);
-        let refused = lens(|pieces| outgoing(header, &wrong, 1500, pieces));
+        let refused = lens(|pieces| outgoing(header, &wrong, 1500, &none, pieces));
         assert_eq!(refused, Err(status::ERROR));
         let outside = [Segment {
             offset: u64::MAX,
             len: 60,
             flags: 0,
         }];
-        let refused = lens(|pieces| outgoing(header, &outside, 1500, pieces));
+        let refused = lens(|pieces| outgoing(header, &outside, 1500, &none, pieces));
         assert_eq!(refused, Err(status::ERROR));
     }
 

@@ -5,7 +5,7 @@ use crate::virtio::transport::{ANY_LAYOUT, Trouble, field8, field16, negotiate};
 use core::mem::offset_of;
 use sel4cp_model::features::Features as Common;
 use sel4cp_model::net::{Config, Features, Header, RECEIVEQ, STATUS_LINK_UP, TRANSMITQ};
-use sel4cp_ring::net::Interface as Facts;
+use sel4cp_ring::net::{Interface as Facts, Offload};
 use virtio_drivers::transport::Transport;
 
 /// Descriptors of the receive queue: as many as QEMU allows.
@@ -18,7 +18,10 @@ const RECEIVE_BUFFERS: u16 = 512;
 const TRANSMIT_BUFFERS: u16 = 170;
 
 /// What is used of the hardware, if it has it.
-const WANTED: Features = Features::MAC.union(Features::MTU).union(Features::STATUS);
+const WANTED: Features = Features::MAC
+    .union(Features::MTU)
+    .union(Features::STATUS)
+    .union(Features::TRANSMIT_OFFLOADS);
 
 /// A network interface.
 pub struct Interface<T> {
@@ -85,6 +88,19 @@ impl<T: Transport> Interface<T> {
         &self.facts
     }
 
+    /// Whether the hardware does what `offload` asks for.
+    pub fn does(&self, offload: &Offload) -> bool {
+        let with = |feature| self.features.contains(feature);
+        let kind = match offload.gso_type & !Header::GSO_ECN {
+            0 => offload.gso_type == 0,
+            Header::GSO_TCPV4 => with(Features::HOST_TSO4),
+            Header::GSO_TCPV6 => with(Features::HOST_TSO6),
+            _ => false,
+        };
+        let ecn = offload.gso_type & Header::GSO_ECN == 0 || with(Features::HOST_ECN);
+        kind && ecn && (!offload.needs_csum || with(Features::CSUM))
+    }
+
     /// Bytes that the hardware has before each frame (§5.1.6).
     pub const fn header(&self) -> u32 {
         self.header
@@ -113,6 +129,7 @@ impl<T: Transport> Interface<T> {
             link_up: 1,
             transmit_buffers: TRANSMIT_BUFFERS,
             receive_buffers: RECEIVE_BUFFERS,
+            features: (self.features & Features::TRANSMIT_OFFLOADS).bits(),
             ..Facts::default()
         };
         if with(Features::MAC) {

@@ -7,15 +7,27 @@ use crate::virtio::dma::Area;
 use crate::virtio::port::Port;
 use crate::virtio::queue::{Hardware, Queue, Table};
 use crate::virtio::transport::{Trouble, reset};
+use heapless::Vec;
+use sel4cp_model::net::Header as NetHeader;
 use sel4cp_pd::{Channel, Once, fatal, log};
 use sel4cp_ring::info::Writer;
 use sel4cp_ring::layout::DriverEnds;
-use sel4cp_ring::net::{MAX_SEGMENTS, RECEIVE, TRANSMIT};
+use sel4cp_ring::net::{MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, RESET, Segment, status};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
+use zerocopy::IntoBytes;
+
+/// Bytes of a place for a header, and how many there are: a page. The first is for all frames that ask for nothing.
+const PLACE: usize = 16;
+const PLACES: u8 = u8::MAX;
 
 /// What is remembered of a buffer that the interface has.
-type Record = Header;
+#[derive(Clone, Copy)]
+struct Record {
+    header: Header,
+    /// Where the header before the frame is.
+    place: u8,
+}
 
 /// The driver's large memory, in statics.
 pub struct Storage {
@@ -30,6 +42,7 @@ struct Work {
     transmitted: Table<Record, TRANSMIT_SIZE>,
     segments: [Segment; MAX_SEGMENTS],
     pieces: Pieces,
+    places: Vec<u8, { PLACES as usize }>,
 }
 
 impl Storage {
@@ -48,6 +61,7 @@ impl Storage {
                 transmitted: Table::new(),
                 segments: [NONE; MAX_SEGMENTS],
                 pieces: Pieces::new(),
+                places: Vec::new(),
             }),
         }
     }
@@ -66,8 +80,10 @@ pub struct Server<T> {
     transmit: Queue<Record, TRANSMIT_SIZE>,
     info: Writer,
     port: Port,
-    /// The header before every frame that is sent: all zero, no offload.
-    header: Area,
+    /// The headers before frames that are sent: the first is zero, the others say what the hardware is to do.
+    headers: Area,
+    /// Those that no frame uses.
+    places: &'static mut Vec<u8, { PLACES as usize }>,
     /// The last request taken from the ring, or the one that waits.
     segments: &'static mut [Segment; MAX_SEGMENTS],
     /// Where the hardware finds it.
@@ -90,7 +106,8 @@ impl<T: Transport> Serve<T> for Server<T> {
         let ((Some(receive), Some(transmit)), Some(work)) = (queues, storage.work.take()) else {
             return Err(Trouble::Memory);
         };
-        let header = Area::new(1).ok_or(Trouble::Memory)?;
+        let headers = Area::new(1).ok_or(Trouble::Memory)?;
+        work.places.extend(1..=PLACES);
         let mut receive = Queue::new(receive, &mut work.received);
         let mut transmit = Queue::new(transmit, &mut work.transmitted);
         let interface = Interface::start(transport, &mut receive, &mut transmit)?;
@@ -100,7 +117,8 @@ impl<T: Transport> Serve<T> for Server<T> {
             transmit,
             info: ends.info,
             port: Port::new(ends.requests, ends.completions, backend),
-            header,
+            headers,
+            places: &mut work.places,
             segments: &mut work.segments,
             pieces: &mut work.pieces,
             held: None,
@@ -163,12 +181,15 @@ impl<T: Transport> Server<T> {
     }
 
     fn try_finish(&mut self) -> virtio_drivers::Result {
-        while let Some((header, written)) = self.receive.pop()? {
+        while let Some((record, written)) = self.receive.pop()? {
             let len = received(self.interface.header(), written);
-            self.port.complete(Completion::of(&header, status::OK, len));
+            self.port
+                .complete(Completion::of(&record.header, status::OK, len));
         }
-        while let Some((header, _)) = self.transmit.pop()? {
-            self.port.complete(Completion::of(&header, status::OK, 0));
+        while let Some((record, _)) = self.transmit.pop()? {
+            release(self.places, record.place);
+            self.port
+                .complete(Completion::of(&record.header, status::OK, 0));
         }
         Ok(())
     }
@@ -203,26 +224,70 @@ impl<T: Transport> Server<T> {
     }
 
     fn try_submit(&mut self, header: &Header) -> Result<(), Refused> {
+        match header.op {
+            TRANSMIT => {
+                let offload = Offload::of(header);
+                if !self.interface.does(&offload) {
+                    return Err(Refused::Answer(status::UNSUPPORTED));
+                }
+                let place = self.place(&offload)?;
+                let result = self.send(header, &offload, place);
+                if result.is_err() {
+                    release(self.places, place);
+                }
+                result
+            }
+            RECEIVE => {
+                let segments = self.segments.get(..usize::from(header.count));
+                let segments = segments.unwrap_or_default();
+                incoming(self.interface.header(), segments, self.pieces)
+                    .map_err(Refused::Answer)?;
+                let record = Record {
+                    header: *header,
+                    place: 0,
+                };
+                added(self.receive.add(&[], self.pieces, record))
+            }
+            _ => Err(Refused::Answer(status::UNSUPPORTED)),
+        }
+    }
+
+    /// A place with the header that asks for `offload`.
+    fn place(&mut self, offload: &Offload) -> Result<u8, Refused> {
+        if *offload == Offload::default() {
+            return Ok(0);
+        }
+        let place = self.places.pop().ok_or(Refused::Wait)?;
+        let header = NetHeader {
+            flags: if offload.needs_csum {
+                NetHeader::NEEDS_CSUM
+            } else {
+                0
+            },
+            gso_type: offload.gso_type,
+            hdr_len: offload.hdr_len.into(),
+            gso_size: offload.gso_size.into(),
+            csum_start: offload.csum_start.into(),
+            csum_offset: offload.csum_offset.into(),
+            num_buffers: 0.into(),
+        };
+        self.headers
+            .write(usize::from(place) * PLACE, header.as_bytes());
+        Ok(place)
+    }
+
+    fn send(&mut self, header: &Header, offload: &Offload, place: u8) -> Result<(), Refused> {
         let segments = self.segments.get(..usize::from(header.count));
         let segments = segments.unwrap_or_default();
         let size = self.interface.header();
-        let added = match header.op {
-            TRANSMIT => {
-                let zero = self.header.piece(0, size);
-                let mtu = self.interface.facts().mtu;
-                outgoing(zero, segments, mtu, self.pieces).map_err(Refused::Answer)?;
-                self.transmit.add(self.pieces, &[], *header)
-            }
-            RECEIVE => {
-                incoming(size, segments, self.pieces).map_err(Refused::Answer)?;
-                self.receive.add(&[], self.pieces, *header)
-            }
-            _ => return Err(Refused::Answer(status::UNSUPPORTED)),
+        let piece = self.headers.piece(usize::from(place) * PLACE, size);
+        let mtu = self.interface.facts().mtu;
+        outgoing(piece, segments, mtu, offload, self.pieces).map_err(Refused::Answer)?;
+        let record = Record {
+            header: *header,
+            place,
         };
-        added.map_err(|error| match error {
-            virtio_drivers::Error::QueueFull => Refused::Wait,
-            _ => Refused::Answer(status::ERROR),
-        })
+        added(self.transmit.add(self.pieces, &[], record))
     }
 
     /// The interface says that its configuration has changed, or that it is broken.
@@ -245,9 +310,10 @@ impl<T: Transport> Server<T> {
         if let Err(error) = reset(&mut self.interface.transport) {
             fatal!("interface: {error}");
         }
-        let port = &mut self.port;
-        let mut cancel = |header: Record| {
-            port.complete(Completion::of(&header, status::CANCELLED, 0));
+        let (port, places) = (&mut self.port, &mut *self.places);
+        let mut cancel = |record: Record| {
+            release(places, record.place);
+            port.complete(Completion::of(&record.header, status::CANCELLED, 0));
         };
         self.receive.take_back(&mut cancel);
         self.transmit.take_back(&mut cancel);
@@ -265,6 +331,22 @@ impl<T: Transport> Server<T> {
         self.info.change(self.interface.facts());
         self.port.backend().notify();
     }
+}
+
+/// A frame does not need its header any more.
+fn release(places: &mut Vec<u8, { PLACES as usize }>, place: u8) {
+    if place != 0 {
+        // There is room: it was taken from there.
+        let _room = places.push(place);
+    }
+}
+
+/// What a buffer that could not be added comes to.
+fn added(result: virtio_drivers::Result) -> Result<(), Refused> {
+    result.map_err(|error| match error {
+        virtio_drivers::Error::QueueFull => Refused::Wait,
+        _ => Refused::Answer(status::ERROR),
+    })
 }
 
 /// Why a buffer was not given to the interface.

@@ -8,7 +8,7 @@ use sel4cp_model::net::{Config, Features};
 use sel4cp_pd::Channel;
 use sel4cp_pd::host::{self, Call};
 use sel4cp_ring::layout::BackendEnds;
-use sel4cp_ring::net::{Interface, RECEIVE, TRANSMIT};
+use sel4cp_ring::net::{Interface, Offload, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Header, RESET, Segment, status};
 use std::vec::Vec;
 use virtio_drivers::transport::DeviceType;
@@ -33,7 +33,9 @@ fn bench_of(legacy: bool) -> Bench {
     };
     let features = Features::MAC
         .union(Features::STATUS)
-        .union(Features::MRG_RXBUF);
+        .union(Features::MRG_RXBUF)
+        .union(Features::CSUM)
+        .union(Features::HOST_TSO4);
     let device = Fake::new(DeviceType::Network, features.bits(), config.as_bytes());
     if legacy {
         let mut device = device.0.borrow_mut();
@@ -60,6 +62,16 @@ fn bench() -> Bench {
 
 impl Bench {
     fn ask(&mut self, op: u8, id: u16, segments: &[(u64, u32)]) {
+        let header = Header {
+            id,
+            op,
+            ..Header::default()
+        };
+        self.request(header, segments);
+    }
+
+    fn request(&mut self, header: Header, segments: &[(u64, u32)]) {
+        let op = header.op;
         let flags = u32::from(op == RECEIVE);
         let segment = |(offset, len): &(u64, u32)| Segment {
             offset: *offset,
@@ -67,11 +79,6 @@ impl Bench {
             flags,
         };
         let segments: Vec<Segment> = segments.iter().map(segment).collect();
-        let header = Header {
-            id,
-            op,
-            ..Header::default()
-        };
         assert!(
             self.backend
                 .requests
@@ -115,6 +122,8 @@ fn the_backend_learns_what_the_interface_is() {
         (facts.mac, facts.mtu, facts.link_up),
         ([2, 0, 0, 0, 0, 9], 1500, 1)
     );
+    let offloads = Features::CSUM | Features::HOST_TSO4;
+    assert_eq!(facts.features, offloads.bits());
     let accepted = Features::from_bits_truncate(bench.device.0.borrow().accepted);
     assert!(
         !accepted.contains(Features::MRG_RXBUF),
@@ -154,6 +163,102 @@ fn s5_1_6_2_a_frame_is_sent_with_a_zero_header() {
         bench.server.interrupt();
         assert_eq!(bench.answers(), [(3, status::OK, 0)]);
     }
+}
+
+/// To be cut into pieces of 1460 bytes, with checksums.
+const CUT: Offload = Offload {
+    needs_csum: true,
+    gso_type: 1,
+    hdr_len: 54,
+    gso_size: 1460,
+    csum_start: 34,
+    csum_offset: 16,
+};
+
+fn transmit(id: u16, offload: Offload) -> Header {
+    offload.put(Header {
+        id,
+        op: TRANSMIT,
+        ..Header::default()
+    })
+}
+
+#[test]
+fn s5_1_6_2_the_hardware_hears_what_it_is_to_do() {
+    for (legacy, size) in [(false, 12), (true, 10)] {
+        let mut bench = bench_of(legacy);
+        bench.request(transmit(1, CUT), &[(0x100, 30_000)]);
+        bench.ask(TRANSMIT, 2, &[(0x100, 60)]);
+        bench.server.work();
+        let expected = [1, 1, 54, 0, 0xb4, 5, 34, 0, 16, 0, 0, 0];
+        for (id, header) in [(1, expected), (2, [0; 12])] {
+            let taken = bench.device.0.borrow_mut().take(TX).unwrap();
+            let (at, len) = taken.readable[0];
+            assert_eq!(bytes_at(at, len), header[..size]);
+            bench.device.0.borrow_mut().done(TX, taken.head, 0);
+            bench.server.interrupt();
+            assert_eq!(bench.answers(), [(id, status::OK, 0)]);
+        }
+    }
+}
+
+#[test]
+fn each_frame_in_flight_has_a_header_of_its_own_and_gives_it_back() {
+    let mut bench = bench();
+    // Four times as many as there are places, with a reset in the middle.
+    for round in 0..4 {
+        for id in 0..255 {
+            bench.request(transmit(id, CUT), &[(0x100, 60)]);
+        }
+        bench.server.work();
+        let mut places = Vec::new();
+        while let Some(taken) = bench.device.0.borrow_mut().take(TX) {
+            places.push((taken.readable[0].0, taken.head));
+        }
+        let heads: Vec<u16> = places.iter().map(|(_, head)| *head).collect();
+        places.sort_unstable();
+        places.dedup_by_key(|(at, _)| *at);
+        assert_eq!((places.len(), heads.len()), (255, 255));
+        if round == 1 {
+            bench.ask(RESET, 1000, &[]);
+        } else {
+            for head in heads {
+                bench.device.0.borrow_mut().done(TX, head, 0);
+            }
+        }
+        bench.server.interrupt();
+        assert_eq!(bench.answers().len(), if round == 1 { 256 } else { 255 });
+    }
+}
+
+#[test]
+fn what_the_hardware_does_not_do_is_refused() {
+    let mut bench = bench();
+    let v6 = Offload { gso_type: 4, ..CUT };
+    let ecn = Offload {
+        gso_type: 0x81,
+        ..CUT
+    };
+    for (id, offload) in (0..).zip([v6, ecn, Offload { gso_type: 3, ..CUT }]) {
+        bench.request(transmit(id, offload), &[(0x100, 3000)]);
+    }
+    let outside = Offload {
+        csum_start: 3000,
+        ..CUT
+    };
+    bench.request(transmit(3, outside), &[(0x100, 3000)]);
+    bench.server.work();
+    let none = status::UNSUPPORTED;
+    assert_eq!(
+        bench.answers(),
+        [
+            (0, none, 0),
+            (1, none, 0),
+            (2, none, 0),
+            (3, status::ERROR, 0)
+        ]
+    );
+    assert!(bench.device.0.borrow_mut().take(TX).is_none());
 }
 
 #[test]

@@ -64,6 +64,14 @@ bitflags! {
     }
 }
 
+impl Features {
+    /// What a device can do to the packets that it transmits.
+    pub const TRANSMIT_OFFLOADS: Self = Self::CSUM
+        .union(Self::HOST_TSO4)
+        .union(Self::HOST_TSO6)
+        .union(Self::HOST_ECN);
+}
+
 /// `status`: the link is up (§5.1.4).
 #[doc(alias = "VIRTIO_NET_S_LINK_UP")]
 pub const STATUS_LINK_UP: u16 = 1;
@@ -135,6 +143,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// `flags`: the checksum from `csum_start` on is to be completed, and put `csum_offset` bytes behind that.
+    #[doc(alias = "VIRTIO_NET_HDR_F_NEEDS_CSUM")]
+    pub const NEEDS_CSUM: u8 = 1;
+    /// `gso_type`: TCP over IPv4.
+    #[doc(alias = "VIRTIO_NET_HDR_GSO_TCPV4")]
+    pub const GSO_TCPV4: u8 = 1;
+    /// `gso_type`: TCP over IPv6.
+    #[doc(alias = "VIRTIO_NET_HDR_GSO_TCPV6")]
+    pub const GSO_TCPV6: u8 = 4;
+    /// Bit of `gso_type`: the TCP header has ECN bits.
+    #[doc(alias = "VIRTIO_NET_HDR_GSO_ECN")]
+    pub const GSO_ECN: u8 = 0x80;
     /// Bytes.
     pub const SIZE: u32 = 12;
     /// Bytes before `num_buffers`: the whole header of a legacy device without MRG_RXBUF.
@@ -170,6 +190,14 @@ mod tests {
             assert_eq!(ours.bits(), 1 << bit, "{ours:?}");
         }
         assert_eq!(u32::from(STATUS_LINK_UP), c::VIRTIO_NET_S_LINK_UP);
+        for (ours, theirs) in [
+            (Header::NEEDS_CSUM, c::VIRTIO_NET_HDR_F_NEEDS_CSUM),
+            (Header::GSO_TCPV4, c::VIRTIO_NET_HDR_GSO_TCPV4),
+            (Header::GSO_TCPV6, c::VIRTIO_NET_HDR_GSO_TCPV6),
+            (Header::GSO_ECN, c::VIRTIO_NET_HDR_GSO_ECN),
+        ] {
+            assert_eq!(u32::from(ours), theirs);
+        }
         assert_eq!(
             size_of::<Header>(),
             size_of::<c::virtio_net_hdr_mrg_rxbuf>()
