@@ -18,7 +18,7 @@ use sel4cp_model::net::{
 use sel4cp_model::{DeviceType, features};
 use sel4cp_queue::{Chain, Queue, Token};
 use sel4cp_ring::layout::DeviceRegion;
-use sel4cp_ring::net::{Interface, MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
+use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
 use zerocopy::IntoBytes;
 
@@ -68,7 +68,7 @@ pub struct Net {
     config: Config,
     config_changed: bool,
     known: bool,
-    /// What the hardware does to frames that it sends, and what of that the guest's driver has accepted.
+    /// What the hardware does to frames, and what of that the guest's driver has accepted.
     offered: Features,
     accepted: Features,
     spans: [Span; QUEUE_SIZE as usize],
@@ -98,7 +98,7 @@ impl Net {
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
-            receive: Receive::new(ram, u32::from(mtu) + ETHERNET_HEADER + NetHeader::SIZE),
+            receive: Receive::new(ram),
             counters: Counters::default(),
         }
     }
@@ -116,13 +116,7 @@ impl Net {
         self.config_changed |= self.known && self.config.status.get() != status;
         self.config.status = status.into();
         self.receive.limit(interface.receive_buffers);
-        let offered = Features::from_bits_truncate(interface.features);
-        // Without checksums there is nothing else (§5.1.3.1).
-        self.offered = if offered.contains(Features::CSUM) {
-            offered & Features::TRANSMIT_OFFLOADS
-        } else {
-            Features::empty()
-        };
+        self.offered = Features::from_bits_truncate(interface.features).consistent_offloads();
         self.known = true;
     }
 }
@@ -334,8 +328,16 @@ impl Device for Net {
     fn start(&mut self, accepted: u64) -> Result<(), Trouble> {
         self.port.working()?;
         let accepted = Features::from_bits_truncate(accepted);
-        self.accepted = accepted & self.offered;
-        self.receive.start(accepted.contains(Features::MRG_RXBUF));
+        self.accepted = (accepted & self.offered).consistent_offloads();
+        let longest = if self.accepted.intersects(Features::LONG) {
+            LONGEST
+        } else {
+            u32::from(self.config.mtu.get()) + ETHERNET_HEADER
+        };
+        let merge = accepted.contains(Features::MRG_RXBUF);
+        self.receive.start(merge, longest + NetHeader::SIZE);
+        let received = self.accepted & Features::RECEIVE_OFFLOADS;
+        self.port.agree(received.bits());
         Ok(())
     }
 

@@ -27,6 +27,8 @@ pub struct Port {
     epoch: Option<u32>,
     reset: Reset,
     reset_id: u16,
+    /// What resets say of the guest.
+    agreed: u64,
     /// The driver broke a rule: nothing goes on before it restarts.
     failed: Option<PeerFault>,
     notify: bool,
@@ -58,6 +60,7 @@ impl Port {
             epoch: None,
             reset: Reset::Wanted,
             reset_id: *RESET_IDS.start(),
+            agreed: 0,
             failed: None,
             notify: false,
         }
@@ -79,6 +82,13 @@ impl Port {
     /// Asks the driver to give back everything; [`PortEvent::Reset`] follows. Until then nothing can be submitted.
     pub fn reset(&mut self) {
         self.reset = Reset::Wanted;
+    }
+
+    /// Tells the driver what the guest has agreed to (a [`RESET`]'s `sector`), if that is news: by a reset.
+    pub fn agree(&mut self, features: u64) {
+        if core::mem::replace(&mut self.agreed, features) != features {
+            self.reset();
+        }
     }
 
     /// Fails while the driver is one that broke a rule.
@@ -184,6 +194,7 @@ impl Port {
             id: self.reset_id,
             tag: self.tag,
             op: RESET,
+            sector: self.agreed,
             ..Header::default()
         };
         let result = self.requests.push_request(header, &[]);

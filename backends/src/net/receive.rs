@@ -65,10 +65,10 @@ pub(super) struct Receive {
 }
 
 impl Receive {
-    pub(super) fn new(ram: GuestRam, wanted: u32) -> Self {
+    pub(super) fn new(ram: GuestRam) -> Self {
         Self {
             ram,
-            wanted,
+            wanted: 0,
             merge: false,
             buffers: [const { None }; QUEUE_SIZE as usize],
             offers: 0,
@@ -88,8 +88,10 @@ impl Receive {
         };
     }
 
-    pub(super) fn start(&mut self, merge: bool) {
+    /// For a guest that lets buffers be merged, or not; `wanted` is how long a frame can be, with its header.
+    pub(super) fn start(&mut self, merge: bool, wanted: u32) {
         self.merge = merge;
+        self.wanted = wanted;
     }
 
     /// Forgets what is not with the driver.

@@ -5,9 +5,10 @@ use crate::common::wire::Wire;
 use crate::rig::{GARBAGE, RECEIVEQ, Rig, TRANSMITQ, WHOLE, frame, mergeable, plain};
 use sel4cp_backends::Trouble;
 use sel4cp_backends::net::counter;
+use sel4cp_model::net::Features as NetFeatures;
 use sel4cp_ring::PeerFault;
 use sel4cp_ring::layout::{DEVICE_SIZE, device_size};
-use sel4cp_ring::request::{Completion, status};
+use sel4cp_ring::request::{Completion, Segment, status};
 use sel4cp_testing::{Buffer, readable, writable};
 
 #[test]
@@ -30,6 +31,47 @@ fn s2_1_2_a_buffer_outside_ram_breaks_the_device() {
         assert_eq!(rig.send(&[plain(), readable(frame(60))]).len(), 1);
         rig.bench.guest.finish();
     }
+}
+
+#[test]
+fn s5_1_6_4_frames_arrive_unfinished_where_the_guest_takes_them_so() {
+    use NetFeatures as F;
+    let mut rig = Rig::behind(DEVICE_SIZE, 1500, F::RECEIVE_OFFLOADS);
+    let taken = F::GUEST_CSUM | F::GUEST_TSO4;
+    rig.bench.start((taken | F::MRG_RXBUF).bits());
+    for _ in 0..50 {
+        rig.offer(&[writable(WHOLE)]);
+    }
+    rig.wire.take();
+    let resets: Vec<u64> = rig.wire.resets.iter().map(|reset| reset.sector).collect();
+    assert_eq!(resets, [taken.bits()], "the hardware is to do the same");
+    assert!(rig.wire.buffers.is_empty(), "not before it does");
+    assert!(rig.wire.reset());
+    rig.bench.turn();
+    rig.wire.take();
+    let room = |segments: &[Segment]| segments.iter().map(|segment| segment.len).sum::<u32>();
+    let rooms: Vec<u32> = rig.wire.buffers.iter().map(|(_, all)| room(all)).collect();
+    assert_eq!(rooms, [43 * WHOLE], "as much as the longest frame needs");
+    let header = [1, 1, 54, 0, 0xb4, 5, 34, 0, 16, 0, 0, 0];
+    rig.wire.deliver(&frame(60_000), header);
+    rig.bench.turn();
+    let got = rig.bench.guest.queue(RECEIVEQ).collect();
+    assert_eq!(got.len(), 40);
+    assert_eq!(got[0].bytes[..10], header[..10]);
+    assert_eq!(got[0].bytes[10..12], [40, 0]);
+    let bytes: Vec<u8> = got.into_iter().flat_map(|used| used.bytes).collect();
+    assert!(bytes[12..] == frame(60_000));
+    // The next driver takes no such frames.
+    assert!(!rig.bench.reset());
+    rig.wire.reset();
+    assert!(rig.bench.turn().reset_done);
+    rig.bench.restart(2, 0);
+    rig.wire.take();
+    assert_eq!(rig.wire.resets.last().map(|reset| reset.sector), Some(0));
+    rig.wire.reset();
+    rig.offer(&[writable(WHOLE)]);
+    assert_eq!(rig.deliver(&frame(60)).len(), 1);
+    rig.bench.guest.finish();
 }
 
 #[test]

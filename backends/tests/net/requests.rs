@@ -122,17 +122,19 @@ fn to_cut() -> Header {
 #[test]
 fn s5_1_3_1_offloads_are_those_of_the_hardware() {
     use NetFeatures as F;
+    let all = F::TRANSMIT_OFFLOADS | F::RECEIVE_OFFLOADS;
     let offered = |hardware| {
         let mut rig = Rig::behind(DEVICE_SIZE, 1500, hardware);
         rig.bench.start(u64::MAX);
         let facts = *rig.bench.vmm.facts().unwrap();
         rig.bench.guest.finish();
-        F::from_bits_truncate(facts.features) & F::TRANSMIT_OFFLOADS
+        F::from_bits_truncate(facts.features) & all
     };
-    assert_eq!(offered(F::TRANSMIT_OFFLOADS), F::TRANSMIT_OFFLOADS);
+    assert_eq!(offered(all), all);
     assert_eq!(offered(F::CSUM), F::CSUM);
     assert_eq!(offered(F::HOST_TSO4), F::empty(), "it needs checksums");
-    assert_eq!(offered(F::CTRL_VQ | F::GUEST_CSUM), F::empty());
+    assert_eq!(offered(F::CSUM | F::GUEST_TSO6), F::CSUM, "the same");
+    assert_eq!(offered(F::CTRL_VQ | F::GUEST_UFO | F::MQ), F::empty());
 }
 
 #[test]

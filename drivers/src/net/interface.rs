@@ -26,7 +26,9 @@ const WANTED: Features = Features::MAC
 /// A network interface.
 pub struct Interface<T> {
     pub(super) transport: T,
+    /// What is agreed on with the hardware, and what it could do to frames.
     features: Features,
+    offloads: Features,
     /// Bytes before each frame.
     header: u32,
     /// What the backend is told.
@@ -46,14 +48,16 @@ impl<T: Transport> Interface<T> {
         let mut interface = Self {
             transport,
             features: Features::empty(),
+            offloads: Features::empty(),
             header: Header::SIZE,
             facts: Facts::default(),
         };
-        interface.set_up(receive, transmit)?;
+        interface.set_up(receive, transmit, Features::empty())?;
         Ok(interface)
     }
 
-    /// Resets the interface and sets it up with its queues, which must have nothing in flight.
+    /// Resets the interface and sets it up with its queues, which must have nothing in flight, and with those of its offloads that the
+    /// guest takes for frames that it receives.
     ///
     /// # Errors
     /// [`Trouble`] says why it cannot be used.
@@ -61,10 +65,20 @@ impl<T: Transport> Interface<T> {
         &mut self,
         receive: &mut Queue<R, RECEIVE_SIZE>,
         transmit: &mut Queue<R, TRANSMIT_SIZE>,
+        taken: Features,
     ) -> Result<(), Trouble> {
         let transport = &mut self.transport;
-        let agreed = negotiate(transport, WANTED.bits())?;
         let legacy = transport.requires_legacy_layout();
+        let has = Features::from_bits_truncate(transport.read_device_features());
+        // A shorter header cannot be where the guest expects it.
+        let received = if legacy {
+            Features::empty()
+        } else {
+            Features::RECEIVE_OFFLOADS
+        };
+        self.offloads = has & (Features::TRANSMIT_OFFLOADS | received);
+        let wanted = WANTED | (taken & received).consistent_offloads();
+        let agreed = negotiate(transport, wanted.bits())?;
         if legacy && agreed & ANY_LAYOUT == 0 {
             // The header would have to be a piece of its own, also in the guest's buffers.
             return Err(Trouble::Lacks(ANY_LAYOUT));
@@ -129,7 +143,7 @@ impl<T: Transport> Interface<T> {
             link_up: 1,
             transmit_buffers: TRANSMIT_BUFFERS,
             receive_buffers: RECEIVE_BUFFERS,
-            features: (self.features & Features::TRANSMIT_OFFLOADS).bits(),
+            features: self.offloads.bits(),
             ..Facts::default()
         };
         if with(Features::MAC) {

@@ -8,7 +8,7 @@ use crate::virtio::port::Port;
 use crate::virtio::queue::{Hardware, Queue, Table};
 use crate::virtio::transport::{Trouble, reset};
 use heapless::Vec;
-use sel4cp_model::net::Header as NetHeader;
+use sel4cp_model::net::{Features, Header as NetHeader};
 use sel4cp_pd::{Channel, Once, fatal, log};
 use sel4cp_ring::info::Writer;
 use sel4cp_ring::layout::DriverEnds;
@@ -90,6 +90,8 @@ pub struct Server<T> {
     pieces: &'static mut Pieces,
     /// A request that waits for descriptors.
     held: Option<Header>,
+    /// The offloads that the guest takes for frames that it receives.
+    taken: Features,
 }
 
 impl<T: Transport> Serve<T> for Server<T> {
@@ -122,6 +124,7 @@ impl<T: Transport> Serve<T> for Server<T> {
             segments: &mut work.segments,
             pieces: &mut work.pieces,
             held: None,
+            taken: Features::empty(),
         };
         server.info.start(server.interface.facts());
         backend.notify();
@@ -206,6 +209,7 @@ impl<T: Transport> Server<T> {
                 },
             };
             if header.op == RESET {
+                self.taken = Features::from_bits_truncate(header.sector);
                 self.recover();
                 self.port.complete(Completion::of(&header, status::OK, 0));
                 continue;
@@ -318,7 +322,9 @@ impl<T: Transport> Server<T> {
         self.receive.take_back(&mut cancel);
         self.transmit.take_back(&mut cancel);
         let old = *self.interface.facts();
-        let set_up = self.interface.set_up(&mut self.receive, &mut self.transmit);
+        let set_up = self
+            .interface
+            .set_up(&mut self.receive, &mut self.transmit, self.taken);
         if let Err(error) = set_up {
             fatal!("interface: {error}");
         }

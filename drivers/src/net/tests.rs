@@ -35,7 +35,8 @@ fn bench_of(legacy: bool) -> Bench {
         .union(Features::STATUS)
         .union(Features::MRG_RXBUF)
         .union(Features::CSUM)
-        .union(Features::HOST_TSO4);
+        .union(Features::HOST_TSO4)
+        .union(Features::RECEIVE_OFFLOADS);
     let device = Fake::new(DeviceType::Network, features.bits(), config.as_bytes());
     if legacy {
         let mut device = device.0.borrow_mut();
@@ -122,7 +123,7 @@ fn the_backend_learns_what_the_interface_is() {
         (facts.mac, facts.mtu, facts.link_up),
         ([2, 0, 0, 0, 0, 9], 1500, 1)
     );
-    let offloads = Features::CSUM | Features::HOST_TSO4;
+    let offloads = Features::CSUM | Features::HOST_TSO4 | Features::RECEIVE_OFFLOADS;
     assert_eq!(facts.features, offloads.bits());
     let accepted = Features::from_bits_truncate(bench.device.0.borrow().accepted);
     assert!(
@@ -279,6 +280,31 @@ fn s5_1_6_4_a_frame_lands_behind_twelve_bytes() {
         assert_eq!(bytes_at(ram + 0x100c, 64), [1; 64]);
         assert_eq!(bytes_at(ram + 0x3000, 1514), [2; 1514]);
     }
+}
+
+#[test]
+fn s5_1_6_3_1_the_hardware_sends_on_what_the_guest_takes() {
+    let accepted = |legacy: bool, taken: Features| {
+        let mut bench = bench_of(legacy);
+        let reset = Header {
+            op: RESET,
+            sector: taken.bits(),
+            ..Header::default()
+        };
+        bench.request(reset, &[]);
+        bench.server.work();
+        assert_eq!(bench.answers(), [(0, status::OK, 0)]);
+        let accepted = bench.device.0.borrow().accepted;
+        let facts = bench.backend.info.read::<Interface>().unwrap().facts;
+        let all = Features::RECEIVE_OFFLOADS;
+        [accepted, facts.features].map(|bits| Features::from_bits_truncate(bits) & all)
+    };
+    let (all, none) = (Features::RECEIVE_OFFLOADS, Features::empty());
+    assert_eq!(accepted(false, none), [none, all]);
+    let some = Features::GUEST_CSUM | Features::GUEST_TSO6;
+    assert_eq!(accepted(false, some | Features::GUEST_UFO), [some, all]);
+    assert_eq!(accepted(false, Features::GUEST_TSO4), [none, all]);
+    assert_eq!(accepted(true, all), [none, none], "its header is shorter");
 }
 
 #[test]

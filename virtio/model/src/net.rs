@@ -70,6 +70,23 @@ impl Features {
         .union(Self::HOST_TSO4)
         .union(Self::HOST_TSO6)
         .union(Self::HOST_ECN);
+    /// What a driver can take of the packets that it receives.
+    pub const RECEIVE_OFFLOADS: Self = Self::GUEST_CSUM.union(Self::LONG).union(Self::GUEST_ECN);
+    /// With one of them a received packet may be longer than the link's frames.
+    pub const LONG: Self = Self::GUEST_TSO4.union(Self::GUEST_TSO6);
+
+    /// Those of the offloads that depend on nothing that is missing (§5.1.3.1).
+    #[must_use]
+    pub const fn consistent_offloads(self) -> Self {
+        let mut all = self.intersection(Self::TRANSMIT_OFFLOADS.union(Self::RECEIVE_OFFLOADS));
+        if !all.contains(Self::CSUM) {
+            all = all.difference(Self::TRANSMIT_OFFLOADS);
+        }
+        if !all.contains(Self::GUEST_CSUM) {
+            all = all.difference(Self::RECEIVE_OFFLOADS);
+        }
+        all
+    }
 }
 
 /// `status`: the link is up (§5.1.4).

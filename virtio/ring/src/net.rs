@@ -6,8 +6,11 @@
 //!   the backend, and what it asks for, if anything, is in the request as an [`Offload`].
 //! - [`RECEIVE`] segments begin with [`HEADER`] bytes for the header, and the frame follows without a gap, as the guest
 //!   expects it. Hardware whose header is 12 bytes (VERSION_1, or MRG_RXBUF with whole frames) gets the segments as
-//!   they are; a driver for other hardware skips these bytes. The backend writes the guest's header itself when
-//!   the buffer comes back, so it does not matter what the hardware left there.
+//!   they are, and what it writes there is what the guest sees, but for the number of buffers, which the backend writes when
+//!   the buffer comes back. A driver for other hardware skips these bytes, and has no offloads for receiving.
+//!
+//! [`RESET`](crate::request::RESET) says in `sector` which offloads the guest takes for frames that it receives, as feature bits:
+//! the hardware is set up with those, of what [`Interface::features`] has.
 //!
 //! Buffers may come back in any order. Buffers posted for receiving come back when a frame has arrived, and all of
 //! them on [`RESET`](crate::request::RESET).
@@ -95,8 +98,8 @@ impl Offload {
 )]
 #[repr(C)]
 pub struct Interface {
-    /// What it does to frames that it sends, as feature bits of a virtIO network device (virtIO 1.2 §5.1.3): CSUM, HOST_TSO4, HOST_TSO6,
-    /// HOST_ECN.
+    /// What it can do to frames, as feature bits of a virtIO network device (virtIO 1.2 §5.1.3): CSUM, HOST_TSO4, HOST_TSO6,
+    /// HOST_ECN, and the same for GUEST.
     pub features: u64,
     /// The hardware's address; all zero: it has none of its own.
     pub mac: [u8; 6],
