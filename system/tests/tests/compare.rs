@@ -65,7 +65,7 @@ fn boots_in_twice_bare_qemus_time_and_keeps_its_share_of_speed() {
             ..Options::default()
         },
         rows: rows.to_vec(),
-        seconds: 6,
+        seconds: 4,
     };
     let mut comparison = Comparison::new(kernel.to_string(), &plan.rows);
     let mut short = Vec::new();
