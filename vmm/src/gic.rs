@@ -25,7 +25,7 @@
 //! One thing is replaced: an interrupt whose line, which has a level, the guest has just let fall at the device. Whether it
 //! was only pending, and is gone with its line, or active: nobody has to hear of its end. So a stand-in takes its place
 //! that the guest does not see ([`Gic::retire`]), and the end of interrupt, for which no list register is found,
-//! lowers the running priority and exits no more (§5.3.1, GICH_HCR.EOICount; IHI 0069H §12.4.7): an exit of three for
+//! lowers the running priority and exits no more (§5.3.1, GICH_HCR.EOICount; ICH_HCR_EL2.EOIcount): an exit of three for
 //! each interrupt of a device. A kernel cannot be asked to leave out the exit, nor to empty a list register.
 //!
 //! Pure: it says what to inject ([`Gic::next`]) and is told what became of it ([`Gic::injected`]).
