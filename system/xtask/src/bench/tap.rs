@@ -7,11 +7,14 @@
 use super::iperf::HOST;
 use crate::{apt, process};
 use anyhow::{Context as _, Result, bail};
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 /// The tap's name in its namespace.
 const NAME: &str = "tap0";
+/// What a namespace's name begins with; the number of the process that made it follows.
+const NAMESPACE: &str = "sel4cp-bench-";
 /// How long one command about it may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -31,7 +34,12 @@ impl Tap {
             bail!("a tap in a network namespace takes root's rights: found another user");
         }
         apt::ensure(&[apt::IP])?;
-        let namespace = format!("sel4cp-bench-{}", std::process::id());
+        let there = String::from_utf8_lossy(&ip(&["netns", "list"])?.stdout).into_owned();
+        let lives = |process: &str| Path::new("/proc").join(process).exists();
+        for namespace in left_behind(&there, lives) {
+            ip(&["netns", "del", namespace])?;
+        }
+        let namespace = format!("{NAMESPACE}{}", std::process::id());
         ip(&["netns", "add", &namespace])?;
         let tap = Self { namespace };
         let address = format!("{HOST}/24");
@@ -74,16 +82,32 @@ impl Drop for Tap {
     }
 }
 
-fn ip(arguments: &[&str]) -> Result<()> {
+fn ip(arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new("ip");
     command.args(arguments);
-    process::run(&mut command, LIMIT).context("cannot make a tap in a network namespace")?;
-    Ok(())
+    process::run(&mut command, LIMIT).context("cannot make a tap in a network namespace")
+}
+
+/// Of the namespaces in what `ip netns list` prints, those of benchmarks that were interrupted: nobody else ends them.
+fn left_behind(list: &str, lives: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    list.lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(move |name| {
+            name.strip_prefix(NAMESPACE)
+                .is_some_and(|process| !lives(process))
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_interrupted_benchmark_leaves_is_found() {
+        let list = "sel4cp-bench-7 (id: 0)\nother\nsel4cp-bench-8\n";
+        let found: Vec<&str> = left_behind(list, |process| process == "8").collect();
+        assert_eq!(found, ["sel4cp-bench-7"]);
+    }
 
     #[test]
     fn only_the_network_is_another() {
