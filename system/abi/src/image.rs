@@ -30,7 +30,7 @@ pub use record::{
 };
 use zerocopy::{FromBytes, Immutable};
 
-/// Where the image is loaded, and the address that the kernel is linked at.
+/// Where the image is loaded.
 pub const BASE: u64 = 0x7000_0000;
 /// First bytes of the description.
 pub const MAGIC: [u8; 8] = *b"sel4cpk\x01";
@@ -60,8 +60,8 @@ pub const MAX_SPACES: usize = 127;
 /// No domain: a root PD's parent.
 pub const NONE: u32 = u32::MAX;
 
-/// Bytes of a level 1 page table with its alignment: two concatenated tables cover 40 bits.
-const ROOT_TABLE_BYTES: u64 = 2 * PAGE;
+/// Bytes of a space's level 0 and level 1 tables, with their alignment: two level 1 tables cover 40 bits.
+const ROOT_TABLE_BYTES: u64 = 3 * PAGE;
 
 /// `text` as a name of an image, or `None` if it has more than 64 bytes.
 pub fn name(text: &str) -> Option<[u8; NAME_LENGTH]> {
@@ -73,7 +73,7 @@ pub fn name(text: &str) -> Option<[u8; NAME_LENGTH]> {
 }
 
 /// Bytes of page tables that spaces with these mappings take at most: each level 3 table covers 2 MiB, each
-/// level 2 table 1 GiB, and the level 1 tables are 8 KiB.
+/// level 2 table 1 GiB, and the tables above are 12 KiB.
 pub fn table_bytes(spaces: usize, mappings: &[Mapping]) -> u64 {
     let spanned = |mapping: &Mapping, unit: u64| {
         let last = mapping

@@ -2,9 +2,11 @@
 
 pub(crate) mod clear;
 pub(crate) mod clock;
+mod entry;
 pub(crate) mod exception;
 mod fpu;
 mod gic;
+mod host;
 pub(crate) mod image;
 mod interrupt;
 pub(crate) mod mmu;
@@ -12,6 +14,7 @@ pub(crate) mod processor;
 mod registers;
 pub(crate) mod uart;
 mod vcpu;
+mod window;
 mod world;
 
 use core::fmt;
@@ -25,6 +28,7 @@ use sel4cp_kernel::id::{ThreadId, VcpuId};
 use sel4cp_kernel::list_register::ListRegister;
 use sel4cp_kernel::machine::{Buffer, CacheOperation, Machine};
 pub(crate) use uart::print;
+use window::pointer;
 use world::World;
 
 /// Words of an IPC buffer, less one: a mask.
@@ -67,7 +71,7 @@ impl Machine for Hardware {
     fn load(&self, buffer: Buffer, index: usize) -> u64 {
         let address = buffer_word(buffer, index);
         // SAFETY: the image's check has shown that IPC buffers are pages of RAM that are not the kernel's; RAM is
-        // mapped one to one. The domain may write there at any time: one volatile read, used once.
+        // in the window. The domain may write there at any time: one volatile read, used once.
         unsafe { address.read_volatile() }
     }
 
@@ -82,7 +86,7 @@ impl Machine for Hardware {
             return None;
         }
         let address = pointer(address).cast::<u64>();
-        // SAFETY: aligned, and RAM is mapped one to one and readable everywhere but for the kernel stack's guard page,
+        // SAFETY: aligned, and RAM is in the window and readable everywhere but for the kernel stack's guard page,
         // which no mapping of a domain names.
         Some(unsafe { address.read_volatile() })
     }
@@ -138,12 +142,6 @@ impl Machine for Hardware {
     fn halt(&mut self) {
         processor::halt()
     }
-}
-
-/// A physical address as a pointer: memory is mapped one to one.
-#[expect(clippy::cast_possible_truncation, reason = "usize has 64 bits here")]
-fn pointer(address: u64) -> *mut u8 {
-    core::ptr::with_exposed_provenance_mut(address as usize)
 }
 
 fn buffer_word(buffer: Buffer, index: usize) -> *mut u64 {

@@ -26,16 +26,15 @@ mod boot {
     /// Called by the entry code on the boot stack.
     #[unsafe(no_mangle)]
     extern "C" fn boot(kernel: &'static mut Kernel<Hardware>) -> ! {
-        processor::check_level();
         let description = match image::description() {
             Ok(description) => description,
             Err(refused) => {
                 processor::stop(format_args!("kernel: this image is refused: {refused}\n"))
             }
         };
-        mmu::enable();
+        let window = mmu::enable();
         clear::memory(description.clears);
-        let spaces = mmu::spaces(&description);
+        let spaces = mmu::spaces(&description, window);
         processor::prepare();
         kernel.machine.start(spaces);
         for interrupt in description.interrupts {

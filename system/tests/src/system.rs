@@ -18,7 +18,7 @@ use xtask::repo::Repo;
 /// A system to boot: which file, and what is different this time.
 pub struct System {
     name: String,
-    kernel: Kernel,
+    options: Options,
     spare: u64,
     bytes: Vec<u8>,
     broken: Vec<(String, Mistake)>,
@@ -29,7 +29,7 @@ impl System {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            kernel: Kernel::from_environment(),
+            options: Options::from_environment(),
             spare: 0,
             bytes: Vec::new(),
             broken: Vec::new(),
@@ -38,13 +38,19 @@ impl System {
 
     /// The bundled kernel, whatever the tests are for.
     pub fn bundled(mut self) -> Self {
-        self.kernel = Kernel::Bundled(Configuration::Release);
+        self.options.kernel = Kernel::Bundled(Configuration::Release);
+        self
+    }
+
+    /// A machine with processors of the model `cpu`, by QEMU's name.
+    pub fn on(mut self, cpu: &str) -> Self {
+        self.options.cpu = Some(cpu.to_owned());
         self
     }
 
     /// The kernel's debug configuration.
     pub fn debug(mut self) -> Self {
-        self.kernel = self.kernel.debug();
+        self.options.kernel = self.options.kernel.debug();
         self
     }
 
@@ -133,10 +139,9 @@ impl System {
             assemble::find(repo, Some(Path::new(&self.name))).expect("the system is there")
         };
         let options = Options {
-            kernel: self.kernel.clone(),
             disk: Disk::Fresh,
             folder: Some(format!("test-{}", self.name)),
-            ..Options::default()
+            ..self.options.clone()
         };
         let built = assemble::build_changed(repo, &path, &options, |programs| {
             for (program, mistake) in &self.broken {

@@ -55,15 +55,13 @@ fn shortfalls(summaries: &[Summary], leniency: f64) -> Vec<String> {
 /// One round is enough where the answer is clear; on a noisy machine the medians of three decide.
 #[test]
 fn boots_in_twice_bare_qemus_time_and_keeps_its_share_of_speed() {
-    let kernel = Kernel::from_environment();
+    let options = Options::from_environment();
+    let kernel = options.kernel.clone();
     let rows = FLOORS.map(|(name, _)| Row::named(name).unwrap());
     let (repo, server) = (Repo::find().unwrap(), Iperf::start().unwrap());
     let plan = Plan {
         system: assemble::find(&repo, None).unwrap(),
-        options: Options {
-            kernel: kernel.clone(),
-            ..Options::default()
-        },
+        options,
         rows: rows.to_vec(),
         seconds: 4,
     };

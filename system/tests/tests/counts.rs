@@ -1,7 +1,7 @@
 //! What a guest's accesses cost in exits and switches: counted, so that no neighbour disturbs it, and the same on both kernels.
 
 use sel4cp_tests::Iperf;
-use xtask::assemble::{self, Kernel, Options};
+use xtask::assemble::{self, Options};
 use xtask::bench::Plan;
 use xtask::bench::count::Counts;
 use xtask::bench::row::Row;
@@ -23,10 +23,7 @@ fn a_register_read_costs_no_exit_and_a_write_costs_one() {
     let (repo, server) = (Repo::find().unwrap(), Iperf::start().unwrap());
     let plan = Plan {
         system: assemble::find(&repo, None).unwrap(),
-        options: Options {
-            kernel: Kernel::from_environment(),
-            ..Options::default()
-        },
+        options: Options::from_environment(),
         rows: ["register-read", "register-write"]
             .map(|name| Row::named(name).unwrap())
             .to_vec(),

@@ -1,6 +1,6 @@
 //! Fills memory with zeroes at boot, as the description says.
 
-use super::pointer;
+use super::window::pointer;
 use sel4cp_abi::image::Clear;
 
 /// Clears these ranges.

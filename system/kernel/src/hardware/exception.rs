@@ -29,12 +29,12 @@ const INSTRUCTION: u64 = 4;
 const PAGE_OFFSET: u64 = 0xfff;
 
 /// The kernel's state.
-struct State(UnsafeCell<Kernel<Hardware>>);
+pub(super) struct State(UnsafeCell<Kernel<Hardware>>);
 
 // SAFETY: one core, and the kernel runs with interrupts masked: `boot` and then `exception` have it in turn.
 unsafe impl Sync for State {}
 
-static STATE: State = State(UnsafeCell::new(Kernel::new(Hardware::new())));
+pub(super) static STATE: State = State(UnsafeCell::new(Kernel::new(Hardware::new())));
 
 global_asm!(
     r#"
@@ -138,31 +138,10 @@ crash_entry:
     adrp x9, __stack_top
     add sp, x9, :lo12:__stack_top
     bl  {crash}
-
-    .section .text.entry, "ax"
-    .global _start
-_start:
-    msr daifset, #0xf
-    msr spsel, #1
-    adrp x9, __stack_top
-    add sp, x9, :lo12:__stack_top
-    adrp x9, __bss_start
-    add x9, x9, :lo12:__bss_start
-    adrp x10, __bss_end
-    add x10, x10, :lo12:__bss_end
-1:  cmp x9, x10
-    b.hs 2f
-    stp xzr, xzr, [x9], #16
-    b   1b
-2:  adrp x0, {state}
-    add x0, x0, :lo12:{state}
-    mov x29, xzr
-    mov x30, xzr
-    b   boot
+    .text
 "#,
     exception = sym exception,
     crash = sym crash,
-    state = sym STATE,
     synchronous = const SYNCHRONOUS,
     interrupt = const INTERRUPT,
     pc = const offset_of!(Context, pc),

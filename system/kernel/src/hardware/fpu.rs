@@ -1,14 +1,17 @@
 //! The FPU, given to a thread when it uses it: most threads never do, and the guest keeps it over its exits.
 
+use super::host;
 use super::registers::write;
 use aarch64_cpu::asm::barrier;
 use core::arch::global_asm;
 use sel4cp_kernel::id::{Table, ThreadId};
 
-/// CPTR_EL2 without traps: reserved bits are one.
+/// CPTR_EL2 that lets everybody use the FPU, and that traps everybody (TFP): reserved bits are one.
 const ALLOW: u64 = 0x32ff;
-/// Bit of CPTR_EL2: FPU instructions trap to EL2.
-const TRAP: u64 = 1 << 10;
+const TRAP: u64 = ALLOW | 1 << 10;
+/// The same with the host extensions (FPEN).
+const ALLOW_HOST: u64 = 3 << 20;
+const TRAP_HOST: u64 = 0;
 
 global_asm!(
     r#"
@@ -79,8 +82,8 @@ struct Registers([u64; 66]);
 pub(super) struct Fpu {
     owner: Option<ThreadId>,
     saved: Table<ThreadId, Registers, { ThreadId::LIMIT }>,
-    /// What CPTR_EL2 is, to write it only when it changes; 0 before the first time.
-    control: u64,
+    /// Whether CPTR_EL2 allows the FPU, to write it only when that changes; unknown before the first time.
+    allowed: Option<bool>,
 }
 
 impl Fpu {
@@ -88,7 +91,7 @@ impl Fpu {
         Self {
             owner: None,
             saved: Table::new([Registers([0; 66]); ThreadId::LIMIT]),
-            control: 0,
+            allowed: None,
         }
     }
 
@@ -104,11 +107,10 @@ impl Fpu {
     /// Takes the FPU away from a thread.
     pub(super) fn release(&mut self, thread: ThreadId) {
         if self.owner == Some(thread) {
-            let control = self.control;
             self.enable();
             self.save();
             self.owner = None;
-            self.set_control(control | TRAP);
+            self.allow(false);
         }
     }
 
@@ -121,24 +123,25 @@ impl Fpu {
 
     /// Traps the FPU unless the thread that runs next has it, and may have it.
     pub(super) fn run(&mut self, thread: ThreadId, allowed: bool) {
-        let trap = if allowed && self.owner == Some(thread) {
-            0
-        } else {
-            TRAP
-        };
-        self.set_control(ALLOW | trap);
+        self.allow(allowed && self.owner == Some(thread));
     }
 
     /// Enables the FPU for the kernel.
     fn enable(&mut self) {
-        self.set_control(ALLOW);
+        self.allow(true);
         barrier::isb(barrier::SY);
     }
 
     /// Sets CPTR_EL2; for lower levels the return from the exception makes it effective.
-    fn set_control(&mut self, control: u64) {
-        if self.control != control {
-            self.control = control;
+    fn allow(&mut self, allowed: bool) {
+        if self.allowed != Some(allowed) {
+            self.allowed = Some(allowed);
+            let control = match (allowed, host::is_on()) {
+                (true, false) => ALLOW,
+                (false, false) => TRAP,
+                (true, true) => ALLOW_HOST,
+                (false, true) => TRAP_HOST,
+            };
             write!("cptr_el2", control);
         }
     }

@@ -4,6 +4,8 @@
 //! until it is deactivated. So a device's interrupt is off from its arrival to its acknowledgement without a write to
 //! the distributor's masks.
 
+use super::host;
+use super::window::device;
 use arm_gic::gicv2::registers::{Gicc, Gicd, GicdCtlr};
 use core::num::NonZero;
 use core::ptr::NonNull;
@@ -21,12 +23,18 @@ pub(super) const RANGE: core::ops::Range<usize> = DISTRIBUTOR..0x0804_0000;
 
 /// Maintenance of the virtual interface.
 pub(super) const MAINTENANCE: u16 = 25;
-/// The kernel's timer.
+/// The kernel's timer: CNTHP.
 pub(super) const KERNEL_TIMER: u16 = 26;
+/// The domains' timer: CNTP.
+const DOMAIN_TIMER: u16 = 30;
 /// The guests' virtual timer.
 pub(super) const VIRTUAL_TIMER: u16 = 27;
 /// One past the last INTID.
 const INTERRUPTS: usize = 1020;
+/// First INTID that means "nothing".
+const SPECIAL: u16 = 1020;
+/// The INTID in GICC_IAR.
+const INTID: u32 = 0x3ff;
 /// GICC_CTLR: enabled, split end of interrupt.
 const CPU_CONTROL: u32 = 1 | 1 << 9;
 /// Priority of all interrupts.
@@ -59,12 +67,22 @@ const _: () = {
 };
 
 const fn registers<T>(address: usize) -> UniqueMmioPointer<'static, T> {
-    let Some(address) = NonZero::new(address) else {
+    let Some(address) = NonZero::new(device(address)) else {
         unreachable!()
     };
     // SAFETY: QEMU's virt machine has the GICv2 at these addresses, mapped as device memory; no domain may map
     // them (the image's check), and there is one `Gic`.
     unsafe { UniqueMmioPointer::new(NonNull::without_provenance(address)) }
+}
+
+/// The INTID of the hardware for one of the kernel's, or the other way round: with the host extensions the two physical
+/// timers have changed places.
+fn hardware_intid(number: u16) -> u16 {
+    match number {
+        KERNEL_TIMER if host::is_on() => DOMAIN_TIMER,
+        DOMAIN_TIMER if host::is_on() => KERNEL_TIMER,
+        _ => number,
+    }
 }
 
 /// Writes one of a row of registers, if there is one.
@@ -120,6 +138,7 @@ impl Gic {
 
     /// Enables or disables an interrupt.
     pub(super) fn set_enabled(&mut self, number: u16, enabled: bool) {
+        let number = hardware_intid(number);
         let (index, bit) = (usize::from(number / 32), 1 << (number % 32));
         if enabled {
             set(field!(self.distributor, isenabler), index, bit);
@@ -128,18 +147,21 @@ impl Gic {
         }
     }
 
-    /// Takes the interrupt that is pending: what GICC_IAR says.
-    pub(super) fn take(&mut self) -> u32 {
-        field!(self.cpu, iar).read()
-    }
-
-    /// Drops the priority of what [`Gic::take`] returned; it stays active.
-    pub(super) fn drop_priority(&mut self, taken: u32) {
+    /// Takes the interrupt that is pending, if one is, and drops its priority; it stays active. Software-generated ones
+    /// are of this core, the only one.
+    pub(super) fn take(&mut self) -> Option<u16> {
+        let taken = field!(self.cpu, iar).read();
+        let number = (taken & INTID) as u16;
+        if number >= SPECIAL {
+            return None;
+        }
         field!(self.cpu, eoir).write(taken);
+        Some(hardware_intid(number))
     }
 
     /// Lets an active interrupt happen again.
-    pub(super) fn deactivate(&mut self, number: u32) {
+    pub(super) fn deactivate(&mut self, number: u16) {
+        let number = u32::from(hardware_intid(number));
         // SAFETY: GICC_DIR is a write-only register; a write of an active INTID only changes the controller's state.
         unsafe { field!(self.cpu, dir).write_unsafe(number) };
     }
@@ -158,13 +180,16 @@ impl Gic {
             && *word & bit != 0
         {
             *word &= !bit;
-            self.deactivate(u32::from(number));
+            self.deactivate(number);
         }
     }
 
     /// Sets a shared interrupt's trigger and target, and enables it.
     fn configure(&mut self, interrupt: &Interrupt) {
-        let number = interrupt.number as usize;
+        let Ok(intid) = u16::try_from(interrupt.number) else {
+            return;
+        };
+        let number = usize::from(hardware_intid(intid));
         if let Some(mut register) = field!(self.distributor, icfgr).get(number / 16) {
             let bit = 2 << (number % 16 * 2);
             let old = register.read();
@@ -178,9 +203,7 @@ impl Gic {
             // SAFETY: GICD_ITARGETSR: all four go to this core, the only one.
             unsafe { register.write_unsafe(0x0101_0101) };
         }
-        if let Ok(number) = u16::try_from(number) {
-            self.set_enabled(number, true);
-        }
+        self.set_enabled(intid, true);
     }
 
     /// GICH_HCR.

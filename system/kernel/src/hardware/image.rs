@@ -1,5 +1,6 @@
 //! Finds the description behind the kernel.
 
+use super::window::physical;
 use sel4cp_abi::image::{Description, Header, RAM_END, Refused};
 
 unsafe extern "C" {
@@ -9,7 +10,7 @@ unsafe extern "C" {
 
 /// Physical address of the description.
 pub(crate) fn address() -> u64 {
-    (&raw const __kernel_end).expose_provenance() as u64
+    physical(&raw const __kernel_end)
 }
 
 /// The description, checked.

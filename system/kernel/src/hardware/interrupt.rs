@@ -8,23 +8,16 @@ use sel4cp_kernel::kernel::Kernel;
 
 /// First software-generated interrupt that is none.
 const FIRST_PRIVATE: u16 = 16;
-/// First INTID that means "nothing".
-const SPECIAL: u16 = 1020;
-/// The INTID in GICC_IAR.
-const INTID: u32 = 0x3ff;
 
 /// Takes the interrupt that is pending, if one is.
 pub(super) fn handle(kernel: &mut Kernel<Hardware>) {
-    let taken = kernel.machine.gic.take();
-    let number = (taken & INTID) as u16;
-    if number >= SPECIAL {
+    let Some(number) = kernel.machine.gic.take() else {
         return;
-    }
-    kernel.machine.gic.drop_priority(taken);
+    };
     match number {
         KERNEL_TIMER => {
             kernel.timer_expired();
-            kernel.machine.gic.deactivate(taken);
+            kernel.machine.gic.deactivate(number);
         }
         VIRTUAL_TIMER => {
             if kernel.machine.world.timer_event() {
@@ -40,7 +33,7 @@ pub(super) fn handle(kernel: &mut Kernel<Hardware>) {
             }
         }
         // Nobody sends these.
-        0..FIRST_PRIVATE => kernel.machine.gic.deactivate(taken),
+        0..FIRST_PRIVATE => kernel.machine.gic.deactivate(number),
         _ => {
             kernel.machine.gic.remember(number);
             if !kernel.device_interrupt(number) {

@@ -1,25 +1,24 @@
 //! The processor: its registers at boot, caches, secure monitor calls, and the end.
 
-use super::registers::{read, write};
+use super::host;
+use super::registers::{self, read, write};
 use super::uart::print_arguments;
+use super::window::pointer;
+use super::world::{CNTKCTL_DOMAIN, CPACR_ALLOW, SCTLR_DOMAIN};
 use aarch64_cpu::asm::barrier::{self, dsb, isb};
 use aarch64_cpu::registers::{
-    CNTHCTL_EL2, CurrentEL, MDCR_EL2, MIDR_EL1, ReadWriteable, Readable, VTCR_EL2, Writeable,
+    CNTHCTL_EL2, MDCR_EL2, MIDR_EL1, ReadWriteable, Readable, VTCR_EL2, Writeable,
 };
 use core::arch::asm;
 use core::fmt;
 use core::ops::Range;
+use sel4cp_abi::image::{RAM_END, RAM_START};
+use sel4cp_abi::vcpu::VcpuRegister;
 use sel4cp_kernel::machine::CacheOperation;
 
-/// Refuses to run anywhere but at EL2.
-pub(crate) fn check_level() {
-    let level = CurrentEL.read(CurrentEL::EL);
-    if level != 2 {
-        stop(format_args!(
-            "kernel: started at EL{level}, expected EL2: QEMU needs -machine virt,virtualization=on,secure=off\n"
-        ));
-    }
-}
+/// CNTHCTL_EL2 with the host extensions: domains have the physical counter and timer, guests only the counter (EL0PCTEN,
+/// EL0PTEN, EL1PCTEN).
+const TIMERS_HOST: u64 = 1 << 0 | 1 << 9 | 1 << 10;
 
 /// Sets the registers that stay as they are: stage 2's format, traps, and what EL1 and EL0 may use.
 pub(crate) fn prepare() {
@@ -37,7 +36,11 @@ pub(crate) fn prepare() {
     // Guests see the real processor.
     write!("vpidr_el2", MIDR_EL1.get());
     // The physical counter and timer are for everybody; debug and performance registers for nobody.
-    CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCEN::SET + CNTHCTL_EL2::EL1PCTEN::SET);
+    if host::is_on() {
+        CNTHCTL_EL2.set(TIMERS_HOST);
+    } else {
+        CNTHCTL_EL2.write(CNTHCTL_EL2::EL1PCEN::SET + CNTHCTL_EL2::EL1PCTEN::SET);
+    }
     MDCR_EL2.modify(
         MDCR_EL2::TDRA::SET
             + MDCR_EL2::TDOSA::SET
@@ -45,10 +48,10 @@ pub(crate) fn prepare() {
             + MDCR_EL2::TPM::SET
             + MDCR_EL2::TPMCR::SET,
     );
-    write!("sctlr_el1", super::world::SCTLR_DOMAIN);
-    write!("cntkctl_el1", super::world::CNTKCTL_DOMAIN);
-    write!("cpacr_el1", super::world::CPACR_ALLOW);
-    write!("cntv_ctl_el0", 0);
+    registers::set(VcpuRegister::SctlrEl1, SCTLR_DOMAIN);
+    registers::set(VcpuRegister::CntkctlEl1, CNTKCTL_DOMAIN);
+    registers::set(VcpuRegister::CpacrEl1, CPACR_ALLOW);
+    registers::set(VcpuRegister::CntvCtlEl0, 0);
     isb(barrier::SY);
 }
 
@@ -60,7 +63,7 @@ fn line() -> u64 {
 /// Maintains the cache line at an address by an instruction that changes no data.
 macro_rules! line_operation {
     ($instruction:literal, $address:expr) => {{
-        let address: u64 = $address;
+        let address = pointer($address);
         // SAFETY: the instruction cleans (and then forgets) a line; memory reads the same afterwards.
         unsafe {
             asm!(concat!($instruction, ", {}"), in(reg) address, options(nostack, preserves_flags));
@@ -68,11 +71,11 @@ macro_rules! line_operation {
     }};
 }
 
-/// Maintains the caches for a range that is mapped in the kernel.
+/// Maintains the caches for a range of physical addresses. Only RAM is ever cached.
 pub(super) fn maintain_cache(operation: CacheOperation, memory: Range<u64>) {
     let line = line();
-    let mut address = memory.start & !(line - 1);
-    while address < memory.end {
+    let mut address = memory.start.max(RAM_START) & !(line - 1);
+    while address < memory.end.min(RAM_END) {
         match operation {
             CacheOperation::Clean => line_operation!("dc cvac", address),
             // Invalidation also cleans: what another domain wrote to a line that the range only touches is not lost.

@@ -1,22 +1,23 @@
 //! The PL011, for messages of the kernel. A domain may drive it at the same time: only output is touched here.
 
+use super::window::device;
 use arm_pl011_uart::{PL011Registers, Uart, UniqueMmioPointer};
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
 
 /// Where its registers are.
-pub(crate) const BASE: usize = 0x0900_0000;
+pub(super) const BASE: usize = 0x0900_0000;
 
 /// The UART as a place to write to.
 struct Output(Uart<'static>);
 
 impl Output {
     fn new() -> Self {
-        let registers = NonNull::without_provenance(match core::num::NonZero::new(BASE) {
+        let registers = NonNull::without_provenance(match core::num::NonZero::new(device(BASE)) {
             Some(base) => base,
             None => unreachable!(),
         });
-        // SAFETY: QEMU's virt machine has a PL011 there, mapped as device memory (or the MMU is off). The kernel
+        // SAFETY: QEMU's virt machine has a PL011 there, mapped as device memory. The kernel
         // runs on one core and never nests, so there is one such pointer at a time; a domain's use of the same
         // registers is a matter of output order, not of memory.
         let pointer = unsafe { UniqueMmioPointer::<PL011Registers>::new(registers) };

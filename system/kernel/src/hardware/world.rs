@@ -1,10 +1,12 @@
 //! What EL1 and EL0 see of the processor: a domain's world or a guest's, switched as little as possible.
 //!
-//! A guest's registers stay loaded while domains run, until another guest runs. Between a guest and a domain only
-//! these change: HCR_EL2, VTTBR_EL2, and CNTKCTL_EL1, SCTLR_EL1 or CPACR_EL1 when the guest's would be felt at EL0.
+//! A guest's registers stay loaded while domains run, until another guest runs. With the host extensions (`host.rs`)
+//! only HCR_EL2 changes between a guest and a domain, and TTBR0_EL2 between domains. Without them these change: HCR_EL2,
+//! VTTBR_EL2, and CNTKCTL_EL1, SCTLR_EL1 or CPACR_EL1 when the guest's would be felt at EL0.
 //! (QEMU empties its TLB at each write of SCTLR_EL1 that changes it, and is slow at each write of any.)
 
 use super::gic::{Gic, MAINTENANCE, VIRTUAL_ON, VIRTUAL_TIMER};
+use super::host;
 use super::mmu::Spaces;
 use super::registers::{self, read, write};
 use super::vcpu::Vcpu;
@@ -24,8 +26,12 @@ const COMMON: u64 = HCR_EL2::VM::SET.value
 /// HCR_EL2 for domains: EL0 only, its exceptions to EL2; stage 1 off and its memory cacheable, whatever the guest's
 /// registers say.
 const DOMAIN: u64 = COMMON | HCR_EL2::TGE::SET.value | HCR_EL2::DC::SET.value;
+/// The same with the host extensions: EL0 of the kernel's own regime, which has a stage 1 and no stage 2.
+const DOMAIN_HOST: u64 = COMMON | HCR_EL2::TGE::SET.value | HCR_EL2::E2H::SET.value;
 /// HCR_EL2 for guests: WFI and WFE trapped.
 const GUEST: u64 = COMMON | HCR_EL2::TWI::SET.value | HCR_EL2::TWE::SET.value;
+/// The same with the host extensions.
+const GUEST_HOST: u64 = GUEST | HCR_EL2::E2H::SET.value;
 
 /// Bits of SCTLR_EL1 without a name in the register crate, by what they do.
 mod sctlr {
@@ -87,8 +93,11 @@ pub(super) struct World {
     /// Whether it runs, or a domain does.
     guest: bool,
     /// VTTBR_EL2.
-    space: u64,
-    /// While a domain runs: whether these hold a domain's value and the guest's is saved.
+    stage_2: u64,
+    /// TTBR0_EL2, of the domain that last ran; with the host extensions only.
+    stage_1: u64,
+    /// While a domain runs: whether these hold a domain's value and the guest's is saved. Never for long with the host
+    /// extensions.
     swapped_sctlr: bool,
     swapped_cntkctl: bool,
     swapped_cpacr: bool,
@@ -107,7 +116,8 @@ impl World {
             list_registers: 0,
             loaded: None,
             guest: false,
-            space: 0,
+            stage_2: 0,
+            stage_1: 0,
             swapped_sctlr: true,
             swapped_cntkctl: true,
             swapped_cpacr: true,
@@ -118,7 +128,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self, spaces: Spaces, list_registers: u8) {
-        write!("hcr_el2", DOMAIN);
+        write!("hcr_el2", if host::is_on() { DOMAIN_HOST } else { DOMAIN });
         self.spaces = spaces;
         self.list_registers = list_registers.min(Vcpu::LIST_REGISTERS);
     }
@@ -134,18 +144,34 @@ impl World {
 
     /// Makes the world that of a thread.
     pub(super) fn enter(&mut self, gic: &mut Gic, thread: &Thread) {
+        let space = self.spaces[thread.space];
         match thread.owner {
             Owner::Vcpu(vcpu) => self.enter_guest(gic, vcpu),
-            Owner::Domain(_) => self.enter_domain(thread.fpu),
+            Owner::Domain(_) => {
+                self.enter_domain(thread.fpu);
+                if host::is_on() {
+                    if self.stage_1 != space {
+                        self.stage_1 = space;
+                        write!("ttbr0_el2", space);
+                    }
+                    return;
+                }
+            }
         }
-        let space = self.spaces[thread.space];
-        if self.space != space {
-            self.space = space;
+        if self.stage_2 != space {
+            self.stage_2 = space;
             write!("vttbr_el2", space);
         }
     }
 
     fn enter_domain(&mut self, fpu: bool) {
+        if host::is_on() {
+            if self.guest {
+                self.guest = false;
+                write!("hcr_el2", DOMAIN_HOST);
+            }
+            return;
+        }
         if self.guest {
             self.guest = false;
             write!("hcr_el2", DOMAIN);
@@ -194,21 +220,24 @@ impl World {
         let saved = &self.vcpus[vcpu];
         if self.swapped_cntkctl {
             self.swapped_cntkctl = false;
-            write!("cntkctl_el1", saved.get(VcpuRegister::CntkctlEl1));
+            registers::set(
+                VcpuRegister::CntkctlEl1,
+                saved.get(VcpuRegister::CntkctlEl1),
+            );
         }
         if self.swapped_sctlr {
             self.swapped_sctlr = false;
-            write!("sctlr_el1", saved.get(VcpuRegister::SctlrEl1));
+            registers::set(VcpuRegister::SctlrEl1, saved.get(VcpuRegister::SctlrEl1));
         }
         if self.swapped_cpacr {
             self.swapped_cpacr = false;
-            write!("cpacr_el1", saved.get(VcpuRegister::CpacrEl1));
+            registers::set(VcpuRegister::CpacrEl1, saved.get(VcpuRegister::CpacrEl1));
         }
-        write!("hcr_el2", GUEST);
+        write!("hcr_el2", if host::is_on() { GUEST_HOST } else { GUEST });
         self.guest = true;
         if self.maintenance_active {
             self.maintenance_active = false;
-            gic.deactivate(u32::from(MAINTENANCE));
+            gic.deactivate(MAINTENANCE);
         }
         self.update_timer(gic, vcpu);
     }
@@ -231,7 +260,7 @@ impl World {
         // The old one's timer is disabled now, so that its line is low.
         if self.timer_active {
             self.timer_active = false;
-            gic.deactivate(u32::from(VIRTUAL_TIMER));
+            gic.deactivate(VIRTUAL_TIMER);
         }
         self.vcpus[vcpu].load(gic, self.list_registers);
         self.loaded = Some(vcpu);
@@ -256,7 +285,7 @@ impl World {
         }
         if self.timer_active {
             self.timer_active = false;
-            gic.deactivate(u32::from(VIRTUAL_TIMER));
+            gic.deactivate(VIRTUAL_TIMER);
         }
     }
 
@@ -284,7 +313,7 @@ impl World {
             gic.set_list_register(index, value);
             self.vcpus[vcpu].set_list_register(index, value);
         }
-        gic.deactivate(u32::from(MAINTENANCE));
+        gic.deactivate(MAINTENANCE);
         Some(ended)
     }
 
@@ -341,8 +370,9 @@ impl World {
 }
 
 /// Whether a domain would feel this value of a guest's register.
-const fn is_felt(register: VcpuRegister, value: u64) -> bool {
+fn is_felt(register: VcpuRegister, value: u64) -> bool {
     match register {
+        _ if host::is_on() => false,
         VcpuRegister::SctlrEl1 => (value ^ SCTLR_DOMAIN) & !SCTLR_FREE != 0,
         VcpuRegister::CntkctlEl1 => value & !CNTKCTL_FREE != 0,
         _ => false,
@@ -353,7 +383,7 @@ impl super::Hardware {
     /// Lets the domain that runs use counter and timer; false when it could before.
     pub(super) fn allow_timer(&mut self) -> bool {
         let world = &mut self.world;
-        let changes = !world.swapped_cntkctl;
+        let changes = !host::is_on() && !world.swapped_cntkctl;
         if changes {
             world.swap_cntkctl(read!("cntkctl_el1"));
         }

@@ -13,11 +13,16 @@ const KERNEL_END: &str = "__kernel_end";
 /// Where the description starts, and the kernel as a flat binary from [`BASE`] up to there.
 pub(super) fn kernel(program: &Program) -> Result<(u64, Vec<u8>)> {
     let fail = |text: String| Err(Error::file(&program.path, text));
+    // The kernel runs elsewhere than it is loaded.
+    let shift = program
+        .segments
+        .first()
+        .map_or(0, |first| first.vaddr.wrapping_sub(first.physical));
     let (end, _) = program.symbol(KERNEL_END)?;
-    if program.entry != BASE {
+    let (end, entry) = (end.wrapping_sub(shift), program.entry.wrapping_sub(shift));
+    if entry != BASE {
         return fail(format!(
-            "found the kernel's entry point at {:#x}, expected {BASE:#x}",
-            program.entry
+            "found the kernel's entry point at physical {entry:#x}, expected {BASE:#x}"
         ));
     }
     let length = end

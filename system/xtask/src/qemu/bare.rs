@@ -11,6 +11,8 @@ pub struct Bare {
     pub kernel: PathBuf,
     /// The initial RAM disk.
     pub initrd: Option<PathBuf>,
+    /// The processor's model.
+    pub cpu: String,
     /// Bytes of RAM.
     pub memory: u64,
     /// The kernel's command line.
@@ -24,7 +26,7 @@ impl Bare {
     pub fn command(&self, program: &Path, serial: Serial) -> Command {
         let mut command = Command::new(program);
         command
-            .args(["-machine", "virt", "-cpu", "cortex-a53", "-m"])
+            .args(["-machine", "virt", "-cpu", &self.cpu, "-m"])
             .arg(format!("{}M", self.memory >> 20))
             .args(["-nographic", "-serial", "null", "-monitor", "none"])
             .arg("-kernel")
@@ -54,6 +56,7 @@ mod tests {
         let bare = Bare {
             kernel: "Image".into(),
             initrd: None,
+            cpu: "cortex-a53".into(),
             memory: 256 << 20,
             command_line: "console=hvc0 nokaslr".into(),
             devices: vec!["-nic".into(), "none".into()],

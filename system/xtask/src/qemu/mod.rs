@@ -45,10 +45,11 @@ impl Serial {
     }
 }
 
-/// The command that runs `image` on so many `processors` with the system's `devices`.
+/// The command that runs `image` on so many `processors` of the model `cpu` with the system's `devices`.
 pub fn command(
     program: &Path,
     image: &Path,
+    cpu: &str,
     processors: u32,
     devices: &[String],
     serial: Serial,
@@ -56,7 +57,7 @@ pub fn command(
     let mut command = Command::new(program);
     command
         .args(["-machine", "virt,virtualization=on,highmem=off,secure=off"])
-        .args(["-cpu", "cortex-a53", "-m", MEMORY]);
+        .args(["-cpu", cpu, "-m", MEMORY]);
     if processors > 1 {
         command.args(["-smp", &processors.to_string()]);
     }
@@ -142,6 +143,7 @@ mod tests {
         let command = command(
             Path::new("qemu-system-aarch64"),
             Path::new("build/a,b/loader.img"),
+            "cortex-a53",
             1,
             &devices,
             Serial::Person,

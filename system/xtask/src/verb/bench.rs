@@ -65,6 +65,7 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
         system: assemble::find(repo, Some(&arguments.system))?,
         options: Options {
             kernel: kernel.clone(),
+            cpu: arguments.kernel.cpu(),
             ..Options::default()
         },
         rows: rows(&arguments.rows)?,
@@ -80,14 +81,18 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.icount || arguments.counters {
         return count(repo, arguments, &plan, &server);
     }
-    let mut comparison = Comparison::new(kernel.to_string(), &plan.rows);
+    let title = format!("{kernel}, {}", plan.options.cpu());
+    let mut comparison = Comparison::new(title, &plan.rows);
     for _ in 0..arguments.rounds {
         plan.round(repo, &server, &mut comparison)?;
     }
     print!("{}", comparison.text());
     let mut figures = comparison.json(&kernel, &commit(repo));
-    if let (true, Some(figures)) = (arguments.tap, figures.as_object_mut()) {
-        figures.insert("network".to_owned(), json!("tap"));
+    if let Some(figures) = figures.as_object_mut() {
+        figures.insert("cpu".to_owned(), json!(plan.options.cpu()));
+        if arguments.tap {
+            figures.insert("network".to_owned(), json!("tap"));
+        }
     }
     if let Some(path) = &arguments.json {
         write(path, &figures.to_string())?;
@@ -105,6 +110,7 @@ fn count(repo: &Repo, arguments: &Arguments, plan: &Plan, server: &Iperf) -> Res
         let figures = json!({
             "kernel": kernel.name(),
             "config": kernel.config(),
+            "cpu": plan.options.cpu(),
             "commit": commit(repo),
             "mode": if arguments.counters { "counters" } else { "icount" },
             "rounds": arguments.rounds,

@@ -56,6 +56,10 @@ pub struct KernelArguments {
     /// Configuration of the kernel; release if not given.
     #[arg(long, value_enum)]
     config: Option<Config>,
+    /// QEMU's model of the processor; if not given, cortex-a76 with the bundled kernel, which uses that core's host
+    /// extensions (FEAT_VHE), and cortex-a53 with seL4.
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
 }
 
 impl KernelArguments {
@@ -66,6 +70,11 @@ impl KernelArguments {
     pub fn choose(&self, otherwise: Config) -> Result<Kernel> {
         let config = self.config.unwrap_or(otherwise);
         cli::kernel(self.kernel, self.sdk.as_deref(), config)
+    }
+
+    /// QEMU's model of the processor, if one was named.
+    pub fn cpu(&self) -> Option<String> {
+        self.cpu.clone()
     }
 
     /// Whether seL4 was asked for.
@@ -87,6 +96,7 @@ impl Common {
     pub fn options(&self) -> Result<Options> {
         Ok(Options {
             kernel: self.kernel.choose(Config::Release)?,
+            cpu: self.kernel.cpu(),
             board: self.board.clone(),
             disk: if self.fresh_disk {
                 Disk::Fresh

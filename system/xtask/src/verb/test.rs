@@ -163,7 +163,8 @@ fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> 
         command
             .args(SYSTEMS)
             .args(["--tests", "--no-fail-fast"])
-            .envs(kernel.environment());
+            .envs(kernel.environment())
+            .envs(arguments.kernel.cpu().map(|cpu| (Options::CPU, cpu)));
         // One machine at a time: each takes a processor or two, and some are measured.
         run_tests(
             &format!("whole systems in QEMU ({kernel})"),

@@ -1,5 +1,9 @@
 //! One system, whole: its programs, its guests' files, what is generated from its description, and its image.
 
+mod kernel;
+
+pub use kernel::Kernel;
+
 use crate::guest::disk::Disk;
 use crate::guest::{Debian, debian, disk};
 use crate::pack::{self, Configuration};
@@ -7,129 +11,24 @@ use crate::progress::{Step, say};
 use crate::qemu::bare::Bare;
 use crate::qemu::{self, Serial};
 use crate::repo::{Lock, Repo, make_folder};
-use crate::sdk::{self, Sdk};
-use crate::system::{self, Generated, Guest, GuestFiles, KernelKind, Source, System, Target};
+
+use crate::system::{self, Generated, Guest, GuestFiles, Source, System};
 use crate::toolchain::Toolchain;
 use anyhow::{Context as _, Result, bail};
-use sel4cp_abi::label::Labels;
-use std::fmt;
+use kernel::{Found, target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The system that is meant when none is named.
 pub const DEFAULT: &str = "system/linux.toml";
 
-/// The kernel that a system is built for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kernel {
-    /// The one in this repository.
-    Bundled(Configuration),
-    /// seL4.
-    Sel4 {
-        /// The SDK's folder.
-        sdk: PathBuf,
-        /// The name of one of its configurations.
-        config: String,
-    },
-}
-
-impl Kernel {
-    /// Variables that tell another process about a kernel; the SDK's folder goes by the SDK's own variable.
-    const VARIABLES: [&str; 2] = ["SEL4CP_KERNEL", "SEL4CP_CONFIG"];
-
-    /// The variables and values from which [`Self::from_environment`] makes this kernel.
-    pub fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
-        let [kernel, config] = Self::VARIABLES;
-        let mut all = vec![(kernel, self.name().into()), (config, self.config().into())];
-        if let Self::Sel4 { sdk, .. } = self {
-            all.push((sdk::VARIABLE, sdk.into()));
-        }
-        all
-    }
-
-    /// Its name on the command line.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Bundled(_) => "bundled",
-            Self::Sel4 { .. } => "sel4",
-        }
-    }
-
-    /// The name of its configuration.
-    pub fn config(&self) -> &str {
-        match self {
-            Self::Bundled(configuration) => configuration.name(),
-            Self::Sel4 { config, .. } => config,
-        }
-    }
-
-    /// The kernel that the environment names: the bundled one in its release configuration if it names none.
-    pub fn from_environment() -> Self {
-        let [kernel, config] = Self::VARIABLES.map(|name| std::env::var(name).unwrap_or_default());
-        match kernel.as_str() {
-            "sel4" => Self::Sel4 {
-                sdk: std::env::var_os(sdk::VARIABLE).unwrap_or_default().into(),
-                config,
-            },
-            _ if config == Configuration::Debug.name() => Self::Bundled(Configuration::Debug),
-            _ => Self::Bundled(Configuration::Release),
-        }
-    }
-
-    /// The same kernel in its debug configuration.
-    #[must_use]
-    pub fn debug(self) -> Self {
-        let debug = Configuration::Debug;
-        match self {
-            Self::Bundled(_) => Self::Bundled(debug),
-            Self::Sel4 { sdk, .. } => Self::Sel4 {
-                sdk,
-                config: debug.name().to_owned(),
-            },
-        }
-    }
-
-    /// Checks that it can be had for `system`.
-    fn find(&self, system: &System) -> Result<Found> {
-        match self {
-            Self::Bundled(_) if !system.is_qemu() => bail!(
-                "the bundled kernel does not run on {}; expected --kernel sel4 with it",
-                system.board()
-            ),
-            Self::Bundled(configuration) => Ok(Found::Bundled(*configuration)),
-            Self::Sel4 { sdk, config } => {
-                let wanted = sdk::Wanted {
-                    board: system.board(),
-                    config,
-                    kernel: &system.kernel_needs(),
-                };
-                Ok(Found::Sel4(Sdk::open(sdk, wanted)?))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Kernel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bundled(configuration) => write!(f, "bundled kernel, {}", configuration.name()),
-            Self::Sel4 { config, .. } => write!(f, "seL4, {config}"),
-        }
-    }
-}
-
-/// A kernel that is there.
-#[derive(Clone, Debug)]
-enum Found {
-    Bundled(Configuration),
-    Sel4(Sdk),
-}
-
 /// What a build depends on besides the system file.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which kernel.
     pub kernel: Kernel,
+    /// QEMU's model of the processor, if it is not the kernel's usual one.
+    pub cpu: Option<String>,
     /// The board, if it is not the one that the system file names.
     pub board: Option<String>,
     /// What happens to the guests' disks of an earlier run.
@@ -146,12 +45,32 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             kernel: Kernel::Bundled(Configuration::Release),
+            cpu: None,
             board: None,
             disk: Disk::Keep,
             refresh: false,
             folder: None,
             append: None,
         }
+    }
+}
+
+impl Options {
+    /// The variable that tells another process about a processor's model.
+    pub const CPU: &str = "SEL4CP_CPU";
+
+    /// The kernel and the processor that the environment names.
+    pub fn from_environment() -> Self {
+        Self {
+            kernel: Kernel::from_environment(),
+            cpu: std::env::var(Self::CPU).ok(),
+            ..Self::default()
+        }
+    }
+
+    /// QEMU's model of the processor.
+    pub fn cpu(&self) -> &str {
+        self.cpu.as_deref().unwrap_or_else(|| self.kernel.cpu())
     }
 }
 
@@ -164,8 +83,10 @@ pub struct Built {
     pub folder: PathBuf,
     /// The image.
     pub image: PathBuf,
-    /// How many processors the machine has.
+    /// How many processors the machine has, and which.
     pub processors: u32,
+    /// QEMU's name of their model.
+    pub cpu: String,
     /// What is in the image and how much memory each PD has, as text.
     pub report: PathBuf,
     /// Its guests' files, in the order of [`System::guests`].
@@ -287,6 +208,7 @@ fn complete(
             Found::Bundled(_) => 1,
             Found::Sel4(sdk) => sdk.processors,
         },
+        cpu: options.cpu().to_owned(),
         system,
         folder,
         files,
@@ -313,20 +235,6 @@ fn pack(built: &Built, bundled: &Path, programs: PathBuf, kernel: &Found) -> Res
         Found::Sel4(sdk) => sdk.build(sdf, &search, &built.image, &built.report)?,
     }
     Ok(())
-}
-
-/// What generated files depend on.
-fn target(kernel: &Found) -> Target {
-    let (labels, debug_put_char, kernel_kind) = match kernel {
-        Found::Bundled(Configuration::Debug) => (Labels::DEBUG, true, KernelKind::Bundled),
-        Found::Bundled(Configuration::Release) => (Labels::RELEASE, false, KernelKind::Bundled),
-        Found::Sel4(sdk) => (sdk.labels, sdk.debug_put_char, KernelKind::Sel4),
-    };
-    Target {
-        labels,
-        debug_put_char,
-        kernel_kind,
-    }
 }
 
 /// The files of all guests. Debian's are assembled only if some guest uses one.
@@ -402,6 +310,7 @@ impl Built {
         Ok(qemu::command(
             &program,
             &self.image,
+            &self.cpu,
             self.processors,
             &self.generated.qemu,
             serial,
@@ -423,6 +332,7 @@ impl Built {
         let bare = Bare {
             kernel: files.kernel.clone(),
             initrd: files.initrd.clone(),
+            cpu: self.cpu.clone(),
             memory: guest.memory,
             command_line: guest.command_line.clone(),
             devices: self.generated.qemu.clone(),
@@ -453,41 +363,5 @@ mod tests {
             error.contains("lunix") && error.contains("linux"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn the_bundled_kernel_refuses_a_board_that_it_does_not_know() {
-        let repo = Repo::find().unwrap();
-        let path = repo.path(DEFAULT);
-        let find = |board| {
-            let system = System::load_on(&path, Some(board)).unwrap();
-            Kernel::Bundled(Configuration::Release).find(&system)
-        };
-        find("qemu_virt_aarch64").unwrap();
-        let error = find("maaxboard").unwrap_err().to_string();
-        assert!(
-            error.contains("maaxboard; expected --kernel sel4"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_configuration_has_its_kernels_labels() {
-        let target = |configuration| target(&Found::Bundled(configuration));
-        assert_eq!(target(Configuration::Debug).labels, Labels::DEBUG);
-        assert!(!target(Configuration::Release).debug_put_char);
-    }
-
-    #[test]
-    fn a_kernel_has_a_name_and_a_debug_configuration() {
-        let sel4 = Kernel::Sel4 {
-            sdk: "/sdk".into(),
-            config: "smp-release".into(),
-        };
-        assert_eq!(sel4.to_string(), "seL4, smp-release");
-        assert_eq!(sel4.debug().to_string(), "seL4, debug");
-        let bundled = Kernel::Bundled(Configuration::Release);
-        assert_eq!(bundled.to_string(), "bundled kernel, release");
-        assert_eq!(bundled.debug(), Kernel::Bundled(Configuration::Debug));
     }
 }
