@@ -441,7 +441,7 @@ fn each_bad_kernel_has_its_message() {
     let cases: [(Change, &str); 4] = [
         (
             |elf| elf.entry += 4,
-            "kernel: found the kernel's entry point at 0x70000004, expected 0x70000000",
+            "kernel: found the kernel's entry point at physical 0x70000004, expected 0x70000000",
         ),
         (
             |elf| elf.symbols[0].0 = "end".into(),

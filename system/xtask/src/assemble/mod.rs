@@ -11,7 +11,6 @@ use crate::progress::{Step, say};
 use crate::qemu::bare::Bare;
 use crate::qemu::{self, Serial};
 use crate::repo::{Lock, Repo, make_folder};
-
 use crate::system::{self, Generated, Guest, GuestFiles, Source, System};
 use crate::toolchain::Toolchain;
 use anyhow::{Context as _, Result, bail};
