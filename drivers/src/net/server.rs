@@ -20,6 +20,8 @@ use zerocopy::IntoBytes;
 /// Bytes of a place for a header, and how many there are: a page. The first is for all frames that ask for nothing.
 const PLACE: usize = 16;
 const PLACES: u8 = u8::MAX;
+/// Most frames that may arrive before the interface interrupts.
+const MOST_ARRIVALS: usize = 32;
 
 /// What is remembered of a buffer that the interface has.
 #[derive(Clone, Copy)]
@@ -152,9 +154,8 @@ impl<T: Transport> Serve<T> for Server<T> {
             self.port.flush();
             // With a request that waits for descriptors, the next interrupt goes on.
             let more = self.held.is_none() && self.port.arm(self.in_flight());
-            // A frame that arrives is not put off: nobody knows when the next one comes.
-            let arrived = self.receive.ask(1);
-            let sent = self.transmit.ask(self.batch());
+            let arrived = self.receive.ask(self.arrivals());
+            let sent = self.transmit.ask(self.sent());
             if !arrived && !sent && !more {
                 break;
             }
@@ -163,12 +164,24 @@ impl<T: Transport> Serve<T> for Server<T> {
 }
 
 impl<T: Transport> Server<T> {
-    /// How many frames the interface may send before it interrupts: most of those it has, so that it does not run dry.
-    fn batch(&self) -> usize {
+    /// How many frames the interface may send before it interrupts: all it has.
+    const fn sent(&self) -> usize {
         if self.held.is_some() {
             return 1;
         }
-        self.transmit.in_flight() * 3 / 4
+        self.transmit.in_flight()
+    }
+
+    /// How many frames may arrive before the interface interrupts.
+    ///
+    /// While it sends, some are put off: they are answers to what was sent before, and the interrupt when all is sent
+    /// finds them. Otherwise none is, because nobody knows when the next one comes. Half of the buffers stay for what
+    /// comes in the meantime.
+    fn arrivals(&self) -> usize {
+        if self.transmit.in_flight() == 0 {
+            return 1;
+        }
+        (self.receive.in_flight() / 2).clamp(1, MOST_ARRIVALS)
     }
 
     fn in_flight(&self) -> usize {

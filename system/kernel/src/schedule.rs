@@ -183,6 +183,22 @@ impl<M: Machine> Kernel<M> {
         self.threads[thread].budget = Some(thread);
     }
 
+    /// The running thread, if what it has called for changes nothing that [`Kernel::schedule`] decides or the machine
+    /// must be made ready for. Most calls of a VMM are of this kind.
+    pub fn going_on(&self) -> Option<ThreadId> {
+        let schedule = &self.schedule;
+        let current = schedule.current?;
+        let thread = &self.threads[current];
+        let goes_on = !schedule.changed
+            && schedule.candidate.is_none()
+            && schedule.release.is_empty()
+            && schedule.charged == thread.budget
+            && !(schedule.watched && schedule.deadline == u64::MAX)
+            && thread.state == State::Running
+            && thread.yielded_to.is_none();
+        goes_on.then_some(current)
+    }
+
     /// Decides which thread runs now; none when there is nothing to do.
     pub fn schedule(&mut self) -> Option<ThreadId> {
         if !self.schedule.release.is_empty() {

@@ -176,7 +176,12 @@ extern "C" fn exception(kind: u64) -> *mut Context {
     // SAFETY: `STATE` says why nobody else has it now.
     let kernel = unsafe { &mut *STATE.0.get() };
     match kind {
-        SYNCHRONOUS => synchronous(kernel),
+        SYNCHRONOUS => {
+            synchronous(kernel);
+            if let Some(thread) = kernel.going_on() {
+                return kernel.context(thread);
+            }
+        }
         INTERRUPT => interrupt::handle(kernel),
         // An SError: whatever it was, the thread that ran has caused it, or nobody can tell who.
         _ => kernel.fault(Fault::Vcpu {

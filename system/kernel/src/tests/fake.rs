@@ -252,7 +252,21 @@ impl Kernel<Fake> {
         }
         context.set(Register::Number, (call as i64).cast_unsigned());
         self.system_call();
-        self.schedule();
+        self.decide();
+    }
+
+    /// Schedules; a thread of which the kernel says that it goes on does, and would also if the machine did not ask.
+    pub(super) fn decide(&mut self) {
+        let going_on = self.going_on();
+        let before = (
+            self.machine.deadline,
+            self.current().map(|id| *self.context(id)),
+        );
+        let next = self.schedule();
+        if going_on.is_some() {
+            let after = (self.machine.deadline, next.map(|id| *self.context(id)));
+            assert_eq!((going_on, before), (next, after));
+        }
     }
 
     /// The running thread calls a capability with a label and words, and gets the answer's label and words if it still runs.

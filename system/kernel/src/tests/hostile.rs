@@ -230,7 +230,7 @@ fn nothing_breaks_the_kernel() {
         let mut kernel = system().boot();
         for _ in 0..2_000 {
             step(&mut kernel, &mut random);
-            kernel.schedule();
+            kernel.decide();
             check(&kernel);
             revive(&mut kernel, &mut random);
             kernel.machine.output.clear();
