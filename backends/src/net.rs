@@ -27,7 +27,7 @@ const QUEUE_SIZE: u16 = 256;
 /// Added to a receive buffer's id, to tell it from a frame to transmit.
 const RECEIVE_ID: u16 = 0x8000;
 /// With as many frames being sent, the guest need not say that there are more: each completion makes this domain look.
-const BUSY: u32 = 8;
+const BUSY: u32 = 1;
 
 /// Places of [`Net`]'s counters.
 pub mod counter {

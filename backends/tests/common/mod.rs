@@ -124,12 +124,14 @@ impl<D: Device> Bench<D> {
         self.turn();
     }
 
-    /// The guest notifies a queue, if the device asked for it; then the device works.
-    pub(crate) fn kick(&mut self, queue: usize) {
-        if self.guest.queue(queue).kick() {
+    /// The guest notifies a queue, if the device asked for it; then the device works. Whether it did.
+    pub(crate) fn kick(&mut self, queue: usize) -> bool {
+        let wanted = self.guest.queue(queue).kick();
+        if wanted {
             let _told = self.vmm.kick(u32::try_from(queue).unwrap());
             self.turn();
         }
+        wanted
     }
 
     /// Begins a reset; whether it is complete at once.

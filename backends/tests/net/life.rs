@@ -259,6 +259,60 @@ fn notifications_are_few() {
 }
 
 #[test]
+fn a_guest_with_many_buffers_need_not_tell_of_more_and_loses_none() {
+    for features in [0, u64::MAX & !mergeable()] {
+        let mut rig = Rig::running(features);
+        let buffers = [writable(12), writable(1514)];
+        for _ in 0..60 {
+            rig.offer(&buffers);
+        }
+        rig.wire.take();
+        assert_eq!(rig.wire.buffers.len(), 48);
+        rig.bench.guest.queue(RECEIVEQ).add(&buffers);
+        assert!(!rig.bench.kick(RECEIVEQ), "{features:#x}");
+        // The next frame makes the backend look.
+        assert_eq!(rig.deliver(&frame(60)).len(), 1);
+        rig.wire.take();
+        assert_eq!(rig.wire.buffers.len(), 60);
+        // With few left, it wants to know again.
+        for _ in 0..30 {
+            assert_eq!(rig.deliver(&frame(60)).len(), 1);
+        }
+        rig.bench.guest.queue(RECEIVEQ).add(&buffers);
+        assert!(rig.bench.kick(RECEIVEQ), "{features:#x}");
+        rig.wire.take();
+        assert_eq!(rig.wire.buffers.len(), 31);
+        for _ in 0..31 {
+            assert_eq!(rig.deliver(&frame(60)).len(), 1);
+        }
+        rig.bench.guest.finish();
+    }
+}
+
+#[test]
+fn frames_that_are_made_while_others_are_sent_need_no_notification() {
+    for features in [0, u64::MAX] {
+        let mut rig = Rig::running(features);
+        let buffers = [plain(), readable(frame(60))];
+        rig.bench.guest.queue(TRANSMITQ).add(&buffers);
+        assert!(rig.bench.kick(TRANSMITQ));
+        rig.bench.guest.queue(TRANSMITQ).add(&buffers);
+        assert!(!rig.bench.kick(TRANSMITQ), "{features:#x}");
+        // The first frame's completion makes the backend look.
+        assert_eq!(rig.wire.sent().len(), 1);
+        rig.bench.turn();
+        assert_eq!(rig.wire.sent().len(), 1);
+        rig.bench.turn();
+        rig.bench.guest.queue(TRANSMITQ).add(&buffers);
+        assert!(rig.bench.kick(TRANSMITQ), "{features:#x}");
+        assert_eq!(rig.wire.sent().len(), 1);
+        rig.bench.turn();
+        assert_eq!(rig.bench.guest.queue(TRANSMITQ).collect().len(), 3);
+        rig.bench.guest.finish();
+    }
+}
+
+#[test]
 fn no_more_is_offered_than_the_hardware_holds() {
     let mut rig = Rig::new(DEVICE_SIZE, 1500);
     rig.wire.facts.receive_buffers = 40;

@@ -21,7 +21,7 @@ use zerocopy::IntoBytes;
 const PLACE: usize = 16;
 const PLACES: u8 = u8::MAX;
 /// Most frames that may arrive before the interface interrupts.
-const MOST_ARRIVALS: usize = 32;
+const MOST_ARRIVALS: usize = 16;
 
 /// What is remembered of a buffer that the interface has.
 #[derive(Clone, Copy)]
@@ -164,12 +164,13 @@ impl<T: Transport> Serve<T> for Server<T> {
 }
 
 impl<T: Transport> Server<T> {
-    /// How many frames the interface may send before it interrupts: all it has.
+    /// How many frames the interface may send before it interrupts: half of those it has, so that the guest makes more
+    /// while it sends the others.
     const fn sent(&self) -> usize {
         if self.held.is_some() {
             return 1;
         }
-        self.transmit.in_flight()
+        self.transmit.in_flight().div_ceil(2)
     }
 
     /// How many frames may arrive before the interface interrupts.
