@@ -201,7 +201,8 @@ impl Table {
         let reset = header.op == Op::Rst as u16;
         match slot {
             Some(connection) if !connection.is_over() => {
-                if reset {
+                // One with payload would bring more than the other side has room for.
+                if reset && header.len == 0 {
                     *slot = None;
                     Verdict::Pass(0)
                 } else if let Some(flags) = connection.accept(side, header) {

@@ -64,6 +64,8 @@ fn a_bad_packet_ends_its_connection_and_no_other() {
     breaks(&with(|header| header.len = u32::MAX.into()));
     breaks(&with(|header| header.len = (MAX_PAYLOAD + 1).into()));
     breaks(&with(|header| header.op = (Op::CreditUpdate as u16).into()));
+    // Payload that nobody gave credit for.
+    breaks(&with(|header| header.op = RST.into()));
     breaks(&[readable_obj(&packet(Op::Request, 0))]);
     breaks(&[readable_obj(&packet(Op::Response, 0))]);
 }

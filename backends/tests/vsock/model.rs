@@ -80,13 +80,14 @@ fn expect(model: &mut HashMap<u32, Known>, call: &Call, taken: u32) -> Verdict {
         model.insert(call.port, known);
         return Verdict::Pass(0);
     };
-    if reset {
+    if reset && call.len == 0 {
         model.remove(&call.port);
         return Verdict::Pass(0);
     }
     let answered = call.op == Op::Response as u16;
     let rw = call.op == Op::Rw as u16;
-    let fine = call.kind == known.kind
+    let fine = !reset
+        && call.kind == known.kind
         && (2..=7).contains(&call.op)
         && (rw || call.len == 0)
         && (!answered || (!known.established && me != known.opener))
