@@ -1,4 +1,8 @@
 //! The network, through QEMU's user-mode stack or a tap: the host is 10.0.2.2.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test states what must hold by unwrapping it"
+)]
 
 use sel4cp_tests::{Iperf, MIB, Machine, System, Tap, iperf, pattern};
 use std::io::{Read as _, Write as _};
