@@ -1,14 +1,17 @@
 //! The network device (virtIO 1.2 §5.1): frames by DMA between the guest's buffers and a driver's hardware.
 //!
 //! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
-//! frame without it, and with what it asks for of what the hardware offers. A received frame's is written here.
+//! frame without it, and with what it asks for of what the hardware offers. A received frame's is written here, or by hardware that merges
+//! buffers.
 
+mod merged;
 mod receive;
 
 use crate::backend::{Device, Step, Trouble};
 use crate::port::{Port, PortEvent};
 use crate::queues::Queues;
-use receive::Receive;
+use merged::Arrival;
+use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
 use sel4cp_memory::{GuestRam, Span};
 use sel4cp_model::net::{
@@ -71,6 +74,8 @@ pub struct Net {
     /// What the hardware does to frames, and what of that the guest's driver has accepted.
     offered: Features,
     accepted: Features,
+    /// Whether the hardware can merge receive buffers.
+    merges: bool,
     spans: [Span; QUEUE_SIZE as usize],
     segments: [Segment; MAX_SEGMENTS],
     /// Frames that are being sent, by the head of their chain.
@@ -94,6 +99,7 @@ impl Net {
             known: false,
             offered: Features::empty(),
             accepted: Features::empty(),
+            merges: false,
             spans: [Span::EMPTY; QUEUE_SIZE as usize],
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
@@ -116,7 +122,9 @@ impl Net {
         self.config_changed |= self.known && self.config.status.get() != status;
         self.config.status = status.into();
         self.receive.limit(interface.receive_buffers);
-        self.offered = Features::from_bits_truncate(interface.features).consistent_offloads();
+        let features = Features::from_bits_truncate(interface.features);
+        self.offered = features.consistent_offloads();
+        self.merges = features.contains(Features::MRG_RXBUF);
         self.known = true;
     }
 }
@@ -243,7 +251,7 @@ impl Net {
 
     fn completed(&mut self, queues: &mut Queues, done: &Completion) -> Result<(), Trouble> {
         let counters = &mut self.counters;
-        let known = if done.id & RECEIVE_ID != 0 {
+        let arrival = if done.id & RECEIVE_ID != 0 {
             let head = done.id & !RECEIVE_ID;
             self.receive
                 .completed(queues.get(RECEIVEQ), head, done, counters)
@@ -256,15 +264,18 @@ impl Net {
                         // Sent or not: a network may lose a frame.
                         let _stale = queue.complete(token, 0);
                     }
-                    true
+                    Arrival::Known
                 }
-                None => false,
+                None => Arrival::Unknown,
             }
         };
-        if known {
-            Ok(())
-        } else {
-            Err(self.port.unexpected(done.id).into())
+        match arrival {
+            Arrival::Known => Ok(()),
+            Arrival::Astray => {
+                self.port.reset();
+                Ok(())
+            }
+            Arrival::Unknown => Err(self.port.unexpected(done.id).into()),
         }
     }
 
@@ -334,9 +345,14 @@ impl Device for Net {
         } else {
             u32::from(self.config.mtu.get()) + ETHERNET_HEADER
         };
-        let merge = accepted.contains(Features::MRG_RXBUF);
+        let mut received = self.accepted & Features::RECEIVE_OFFLOADS;
+        let merge = match accepted.contains(Features::MRG_RXBUF) {
+            false => Merge::Nobody,
+            true if self.merges => Merge::Hardware,
+            true => Merge::Here,
+        };
+        received.set(Features::MRG_RXBUF, merge == Merge::Hardware);
         self.receive.start(merge, longest + NetHeader::SIZE);
-        let received = self.accepted & Features::RECEIVE_OFFLOADS;
         self.port.agree(received.bits());
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! The receive queue: the guest's buffers, offered to the driver and given back with frames.
 //!
-//! A buffer that holds a whole frame goes to the driver as it is. Without MRG_RXBUF every buffer does. With it, a guest may
-//! offer smaller ones: then as many as a frame needs are joined into one offer, the frame runs from one into the next,
-//! and each comes back with its share; those that the frame did not reach are offered again.
+//! A buffer that holds a whole frame goes to the driver as it is. Without MRG_RXBUF every buffer does, and with it if the hardware
+//! merges buffers too ([`super::merged`]). If it does not, a guest may offer smaller ones: then as many as a frame needs are joined into
+//! one offer, the frame runs from one into the next, and each comes back with its share; those that the frame did not reach are offered
+//! again.
 
+use super::merged::{Arrival, Parts};
 use super::{Counters, MAX_SEGMENTS, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
 use crate::backend::Trouble;
 use crate::port::Port;
@@ -20,42 +22,53 @@ const NUM_BUFFERS: u32 = NetHeader::LEGACY_SIZE;
 /// With as many offers, the guest need not say that it has more: each frame that arrives makes this domain look.
 const ENOUGH: u32 = 48;
 
+/// Who puts a frame into several buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// Nobody.
+    Nobody,
+    /// This domain, which joins them.
+    Here,
+    /// The hardware.
+    Hardware,
+}
+
 /// A buffer that was taken from the queue.
-struct Buffer {
-    token: Token,
-    len: u32,
+pub(super) struct Buffer {
+    pub(super) token: Token,
+    pub(super) len: u32,
     /// A small buffer's memory; of a buffer that is offered alone, its two bytes of `num_buffers`.
-    pieces: [Span; PIECES],
+    pub(super) pieces: [Span; PIECES],
     /// It was offered as it is.
     alone: bool,
     /// It is with the driver, as the first of its offer.
     offered: bool,
     /// Segments of that offer.
     segments: usize,
-    /// The next buffer of the same offer, or of the list of spare ones.
-    next: Option<u16>,
+    /// The next buffer of the same offer, or of the same list.
+    pub(super) next: Option<u16>,
 }
 
 /// A list of buffers.
 #[derive(Clone, Copy, Debug, Default)]
-struct List {
-    first: Option<u16>,
+pub(super) struct List {
+    pub(super) first: Option<u16>,
     last: Option<u16>,
     /// Bytes and pieces of all.
-    bytes: u32,
+    pub(super) bytes: u32,
     pieces: usize,
 }
 
 /// The device's side of the receive queue.
 pub(super) struct Receive {
-    ram: GuestRam,
+    pub(super) ram: GuestRam,
     /// Bytes of the longest frame with its header.
     wanted: u32,
-    merge: bool,
+    merge: Merge,
     /// By the head of their chain.
     buffers: [Option<Buffer>; QUEUE_SIZE as usize],
     /// Offers that are with the driver, and their segments.
-    offers: u32,
+    pub(super) offers: u32,
     segments: usize,
     /// Segments beyond which nothing is offered: more than the hardware holds would wait in the ring, and the frames
     /// to be sent behind them.
@@ -64,6 +77,8 @@ pub(super) struct Receive {
     joining: List,
     /// Small buffers that came back unused.
     spare: List,
+    /// Buffers that came back with a part of a frame.
+    pub(super) parts: Parts,
 }
 
 impl Receive {
@@ -71,13 +86,14 @@ impl Receive {
         Self {
             ram,
             wanted: 0,
-            merge: false,
+            merge: Merge::Nobody,
             buffers: [const { None }; QUEUE_SIZE as usize],
             offers: 0,
             segments: 0,
             most_segments: usize::MAX,
             joining: List::default(),
             spare: List::default(),
+            parts: Parts::default(),
         }
     }
 
@@ -90,8 +106,8 @@ impl Receive {
         };
     }
 
-    /// For a guest that lets buffers be merged, or not; `wanted` is how long a frame can be, with its header.
-    pub(super) fn start(&mut self, merge: bool, wanted: u32) {
+    /// For a guest whose buffers are merged like that; `wanted` is how long a frame can be, with its header.
+    pub(super) fn start(&mut self, merge: Merge, wanted: u32) {
         self.merge = merge;
         self.wanted = wanted;
     }
@@ -100,8 +116,10 @@ impl Receive {
     pub(super) fn stop(&mut self) {
         let joining = core::mem::take(&mut self.joining);
         let spare = core::mem::take(&mut self.spare);
-        self.give_up(None, joining.first);
-        self.give_up(None, spare.first);
+        let parts = core::mem::take(&mut self.parts);
+        for list in [joining, spare, parts.list] {
+            self.give_up(None, list.first);
+        }
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -112,12 +130,12 @@ impl Receive {
         self.buffers.get_mut(usize::from(head))
     }
 
-    fn take(&mut self, head: u16) -> Option<Buffer> {
+    pub(super) fn take(&mut self, head: u16) -> Option<Buffer> {
         self.slot(head)?.take()
     }
 
-    /// Appends a small buffer to a list.
-    fn append(&mut self, mut list: List, head: u16, mut buffer: Buffer) -> List {
+    /// Appends a buffer to a list.
+    pub(super) fn append(&mut self, mut list: List, head: u16, mut buffer: Buffer) -> List {
         buffer.next = None;
         buffer.offered = false;
         list.bytes = list.bytes.saturating_add(buffer.len);
@@ -185,12 +203,17 @@ impl Receive {
                 return Ok(queue.enable_notifications()?);
             };
             let len = u32::try_from(chain.writable_len()).unwrap_or(u32::MAX);
-            if self.merge && len < self.wanted {
+            if self.merge == Merge::Here && len < self.wanted {
                 self.join(queue, token, &chain, len, counters);
                 continue;
             }
             let pieces = chain.writable().len();
-            if len < NetHeader::SIZE + ETHERNET_HEADER || pieces > segments.len() {
+            // §5.1.6.3.1: one that can be merged has room for the header at least.
+            let least = match self.merge {
+                Merge::Hardware => NetHeader::SIZE,
+                _ => NetHeader::SIZE + ETHERNET_HEADER,
+            };
+            if len < least || pieces > segments.len() {
                 // No frame fits, or it is in more pieces than an offer can have.
                 counters.add(counter::RECEIVE_FAILED, 1);
                 let _fresh = queue.complete(token, 0);
@@ -235,8 +258,10 @@ impl Receive {
             count += 1;
         }
         let segments = segments.get(..count).unwrap_or_default();
-        // The header is made before the buffer is the hardware's, which may write one of its own over it.
-        let _fits = chain.writer().write_all(header().as_bytes());
+        if self.merge != Merge::Hardware {
+            // The header is made before the buffer is the hardware's, which may write one of its own over it.
+            let _fits = chain.writer().write_all(header().as_bytes());
+        }
         Ok(port.submit(offer_header(token.head()), segments)?)
     }
 
@@ -329,27 +354,32 @@ impl Receive {
                 self.give_up(queue.as_deref_mut(), Some(head));
             }
         }
+        let parts = core::mem::take(&mut self.parts);
+        self.give_up(queue, parts.list.first);
         self.offers = 0;
         self.segments = 0;
     }
 
-    /// Gives the buffers of an offer back to the guest. False: there is no such offer.
+    /// Gives the buffers of an offer back to the guest.
     pub(super) fn completed(
         &mut self,
         queue: Option<&mut Queue>,
         first: u16,
         done: &Completion,
         counters: &mut Counters,
-    ) -> bool {
+    ) -> Arrival {
         let buffer = match self.slot(first) {
             Some(slot) => slot.take_if(|buffer| buffer.offered),
             None => None,
         };
         let Some(buffer) = buffer else {
-            return false;
+            return Arrival::Unknown;
         };
         self.offers = self.offers.saturating_sub(1);
         self.segments = self.segments.saturating_sub(buffer.segments);
+        if self.merge == Merge::Hardware {
+            return self.part(queue, (first, buffer), done, counters);
+        }
         let good = done.status == status::OK && done.len >= NetHeader::SIZE + ETHERNET_HEADER;
         let queue = match queue {
             Some(queue) if good => queue,
@@ -359,7 +389,7 @@ impl Receive {
                     let _stale = queue.complete(buffer.token, 0);
                 }
                 self.give_up(queue, buffer.next);
-                return true;
+                return Arrival::Known;
             }
         };
         let number = if buffer.alone {
@@ -388,7 +418,7 @@ impl Receive {
         counters.add(counter::RECEIVED, 1);
         let bytes = (done.len - left).saturating_sub(NetHeader::SIZE);
         counters.add(counter::RECEIVED_BYTES, u64::from(bytes));
-        true
+        Arrival::Known
     }
 }
 

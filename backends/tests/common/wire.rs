@@ -111,6 +111,36 @@ impl Wire {
         self.answer(Completion::of(&request, status::OK, len))
     }
 
+    /// A frame arrives that the hardware puts into as many buffers as it takes; `header` says that it is in `number` of them,
+    /// if that is not the truth. The completions, which are not given yet.
+    pub(crate) fn merge(&mut self, frame: &[u8], number: Option<u16>) -> Vec<Completion> {
+        self.take();
+        let mut whole = vec![0; 12];
+        whole.extend(frame);
+        let room = |(_, segments): &(Header, Vec<Segment>)| -> usize {
+            segments.iter().map(|segment| segment.len as usize).sum()
+        };
+        let (mut rooms, mut count) = (0, 0);
+        while rooms < whole.len() {
+            rooms += room(&self.buffers[count]);
+            count += 1;
+        }
+        let number = number.unwrap_or(u16::try_from(count).unwrap());
+        whole[10..12].copy_from_slice(&number.to_le_bytes());
+        let mut rest = whole.as_mut_slice();
+        let mut done = Vec::new();
+        for (request, segments) in self.buffers.drain(..count).collect::<Vec<_>>() {
+            let before = rest.len();
+            for segment in &segments {
+                let written = self.copy(segment, rest, true);
+                rest = &mut rest[written..];
+            }
+            let len = u32::try_from(before - rest.len()).unwrap();
+            done.push(Completion::of(&request, status::OK, len));
+        }
+        done
+    }
+
     /// Gives everything back, as a driver does that is told to reset. Whether the backend is to be notified.
     pub(crate) fn reset(&mut self) -> bool {
         let mut notify = self.take();

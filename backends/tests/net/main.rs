@@ -9,5 +9,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod life;
+mod merged;
 mod requests;
 mod rig;

@@ -38,14 +38,22 @@ pub fn outgoing(
 }
 
 /// Puts into `pieces` those of a buffer for hardware that puts `header` bytes before a frame: of the [`HEADER`] bytes that the
-/// buffer has for them the last ones, so that the frame follows where it is expected.
+/// buffer has for them the last ones, so that the frame follows where it is expected. With `merges`, a frame goes on in the next buffer.
 ///
 /// # Errors
-/// The status to answer with, when the segments have no room for a frame or do not lie in guest memory.
-pub fn incoming(header: u32, segments: &[Segment], pieces: &mut Pieces) -> Result<(), u8> {
+/// The status to answer with, when the segments have no room for a frame (or for a header, of one that goes on) or do not lie in guest
+/// memory.
+pub fn incoming(
+    header: u32,
+    merges: bool,
+    segments: &[Segment],
+    pieces: &mut Pieces,
+) -> Result<(), u8> {
     pieces.clear();
     let bytes = total(segments, true)?;
-    if bytes < u64::from(HEADER + ETHERNET_HEADER) {
+    // virtIO 1.2 §5.1.6.3.1.
+    let least = if merges { 0 } else { ETHERNET_HEADER };
+    if bytes < u64::from(HEADER + least) {
         return Err(status::ERROR);
     }
     let mut skip = HEADER.saturating_sub(header);
@@ -62,9 +70,16 @@ pub fn incoming(header: u32, segments: &[Segment], pieces: &mut Pieces) -> Resul
     Ok(())
 }
 
-/// What the backend is told about a frame of which the hardware wrote `written` bytes, its `header` included.
+/// What the backend is told about a buffer into which hardware that puts `header` bytes before a frame wrote `written` bytes.
 pub const fn received(header: u32, written: u32) -> u32 {
-    written.saturating_sub(header).saturating_add(HEADER)
+    written.saturating_add(HEADER.saturating_sub(header))
+}
+
+/// Bytes that the hardware can write into `pieces`.
+pub fn room(pieces: &[Piece]) -> u32 {
+    pieces
+        .iter()
+        .fold(0, |sum: u32, piece| sum.saturating_add(piece.len()))
 }
 
 /// Bytes of the segments, all of which must have some and go in the right direction.
@@ -155,8 +170,10 @@ mod tests {
     #[test]
     fn s5_1_6_3_the_frame_follows_the_header_bytes() {
         fake::windows();
-        let posted =
-            |header, list: &[u32]| lens(|pieces| incoming(header, &segments(list, 1), pieces));
+        let posted = |header, list: &[u32]| {
+            lens(|pieces| incoming(header, false, &segments(list, 1), pieces))
+        };
+        let part = |list: &[u32]| lens(|pieces| incoming(12, true, &segments(list, 1), pieces));
         assert_eq!(posted(12, &[12, 1514]), Ok(vec![12, 1514]));
         assert_eq!(
             posted(10, &[12, 1514]),
@@ -169,16 +186,20 @@ mod tests {
             assert_eq!(posted(12, bad), Err(status::ERROR), "{bad:?}");
         }
         assert_eq!(
-            lens(|pieces| incoming(12, &segments(&[1526], 0), pieces)),
+            lens(|pieces| incoming(12, false, &segments(&[1526], 0), pieces)),
             Err(status::ERROR)
         );
+        // A part of a frame may be short, but for the header.
+        assert_eq!(part(&[10, 2]), Ok(vec![10, 2]));
+        assert_eq!(part(&[11]), Err(status::ERROR));
     }
 
     #[test]
     fn lengths_count_the_header_that_the_backend_expects() {
         assert_eq!(
-            [received(12, 72), received(10, 70), received(12, 0)],
-            [72, 72, 12]
+            [received(12, 72), received(10, 70), received(12, 5)],
+            [72, 72, 5]
         );
+        assert_eq!(received(10, u32::MAX), u32::MAX);
     }
 }

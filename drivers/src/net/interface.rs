@@ -56,8 +56,8 @@ impl<T: Transport> Interface<T> {
         Ok(interface)
     }
 
-    /// Resets the interface and sets it up with its queues, which must have nothing in flight, and with those of its offloads that the
-    /// guest takes for frames that it receives.
+    /// Resets the interface and sets it up with its queues, which must have nothing in flight, and with those of its features for
+    /// receiving that the guest takes: offloads, and merged buffers.
     ///
     /// # Errors
     /// [`Trouble`] says why it cannot be used.
@@ -74,10 +74,11 @@ impl<T: Transport> Interface<T> {
         let received = if legacy {
             Features::empty()
         } else {
-            Features::RECEIVE_OFFLOADS
+            Features::RECEIVE_OFFLOADS | Features::MRG_RXBUF
         };
         self.offloads = has & (Features::TRANSMIT_OFFLOADS | received);
-        let wanted = WANTED | (taken & received).consistent_offloads();
+        let taken = taken & received;
+        let wanted = WANTED | taken.consistent_offloads() | (taken & Features::MRG_RXBUF);
         let agreed = negotiate(transport, wanted.bits())?;
         if legacy && agreed & ANY_LAYOUT == 0 {
             // The header would have to be a piece of its own, also in the guest's buffers.
@@ -118,6 +119,11 @@ impl<T: Transport> Interface<T> {
     /// Bytes that the hardware has before each frame (§5.1.6).
     pub const fn header(&self) -> u32 {
         self.header
+    }
+
+    /// Whether it goes on in the next buffer with a frame that is longer than one.
+    pub const fn merges(&self) -> bool {
+        self.features.contains(Features::MRG_RXBUF)
     }
 
     /// Reads the configuration space again; true if something has changed.

@@ -1,6 +1,6 @@
 //! The verbs: take buffers from the ring, give them to the interface, give them back when it is done.
 
-use super::frame::{Pieces, incoming, outgoing, received};
+use super::frame::{Pieces, incoming, outgoing, received, room};
 use super::interface::{Interface, RECEIVE_SIZE, TRANSMIT_SIZE};
 use crate::virtio::Serve;
 use crate::virtio::dma::Area;
@@ -27,8 +27,10 @@ const MOST_ARRIVALS: usize = 16;
 #[derive(Clone, Copy)]
 struct Record {
     header: Header,
-    /// Where the header before the frame is.
+    /// Where the header before a frame to be sent is.
     place: u8,
+    /// Bytes that the hardware can write.
+    room: u32,
 }
 
 /// The driver's large memory, in statics.
@@ -92,7 +94,7 @@ pub struct Server<T> {
     pieces: &'static mut Pieces,
     /// A request that waits for descriptors.
     held: Option<Header>,
-    /// The offloads that the guest takes for frames that it receives.
+    /// What the guest takes of the interface's features for receiving.
     taken: Features,
 }
 
@@ -199,6 +201,12 @@ impl<T: Transport> Server<T> {
 
     fn try_finish(&mut self) -> virtio_drivers::Result {
         while let Some((record, written)) = self.receive.pop()? {
+            if written > record.room {
+                self.port
+                    .complete(Completion::of(&record.header, status::CANCELLED, 0));
+                // What else it says cannot be believed either.
+                return Err(virtio_drivers::Error::IoError);
+            }
             let len = received(self.interface.header(), written);
             self.port
                 .complete(Completion::of(&record.header, status::OK, len));
@@ -258,11 +266,18 @@ impl<T: Transport> Server<T> {
             RECEIVE => {
                 let segments = self.segments.get(..usize::from(header.count));
                 let segments = segments.unwrap_or_default();
-                incoming(self.interface.header(), segments, self.pieces)
-                    .map_err(Refused::Answer)?;
+                let interface = &self.interface;
+                incoming(
+                    interface.header(),
+                    interface.merges(),
+                    segments,
+                    self.pieces,
+                )
+                .map_err(Refused::Answer)?;
                 let record = Record {
                     header: *header,
                     place: 0,
+                    room: room(self.pieces),
                 };
                 added(self.receive.add(&[], self.pieces, record))
             }
@@ -304,6 +319,7 @@ impl<T: Transport> Server<T> {
         let record = Record {
             header: *header,
             place,
+            room: 0,
         };
         added(self.transmit.add(self.pieces, &[], record))
     }

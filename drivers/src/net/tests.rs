@@ -98,6 +98,18 @@ impl Bench {
         all
     }
 
+    /// The guest takes this of what the hardware offers.
+    fn agree(&mut self, taken: Features) {
+        let reset = Header {
+            op: RESET,
+            sector: taken.bits(),
+            ..Header::default()
+        };
+        self.request(reset, &[]);
+        self.server.work();
+        assert_eq!(self.answers(), [(0, status::OK, 0)]);
+    }
+
     /// A frame arrives: the header's bytes, then `frame`.
     fn arrive(&mut self, header: usize, frame: &[u8]) {
         let mut device = self.device.0.borrow_mut();
@@ -124,11 +136,11 @@ fn the_backend_learns_what_the_interface_is() {
         ([2, 0, 0, 0, 0, 9], 1500, 1)
     );
     let offloads = Features::CSUM | Features::HOST_TSO4 | Features::RECEIVE_OFFLOADS;
-    assert_eq!(facts.features, offloads.bits());
+    assert_eq!(facts.features, (offloads | Features::MRG_RXBUF).bits());
     let accepted = Features::from_bits_truncate(bench.device.0.borrow().accepted);
     assert!(
         !accepted.contains(Features::MRG_RXBUF),
-        "a frame must stay in one buffer"
+        "a frame stays in one buffer until the guest wants it otherwise"
     );
     bench.device.0.borrow_mut().config[6] = 0;
     bench.device.0.borrow_mut().interrupt = 2;
@@ -286,25 +298,73 @@ fn s5_1_6_4_a_frame_lands_behind_twelve_bytes() {
 fn s5_1_6_3_1_the_hardware_sends_on_what_the_guest_takes() {
     let accepted = |legacy: bool, taken: Features| {
         let mut bench = bench_of(legacy);
-        let reset = Header {
-            op: RESET,
-            sector: taken.bits(),
-            ..Header::default()
-        };
-        bench.request(reset, &[]);
-        bench.server.work();
-        assert_eq!(bench.answers(), [(0, status::OK, 0)]);
+        bench.agree(taken);
         let accepted = bench.device.0.borrow().accepted;
         let facts = bench.backend.info.read::<Interface>().unwrap().facts;
-        let all = Features::RECEIVE_OFFLOADS;
+        let all = Features::RECEIVE_OFFLOADS | Features::MRG_RXBUF;
         [accepted, facts.features].map(|bits| Features::from_bits_truncate(bits) & all)
     };
-    let (all, none) = (Features::RECEIVE_OFFLOADS, Features::empty());
+    let merged = Features::MRG_RXBUF;
+    let (all, none) = (Features::RECEIVE_OFFLOADS | merged, Features::empty());
+    assert_eq!(accepted(false, merged), [merged, all]);
+    assert_eq!(accepted(false, all), [all, all]);
     assert_eq!(accepted(false, none), [none, all]);
     let some = Features::GUEST_CSUM | Features::GUEST_TSO6;
     assert_eq!(accepted(false, some | Features::GUEST_UFO), [some, all]);
     assert_eq!(accepted(false, Features::GUEST_TSO4), [none, all]);
     assert_eq!(accepted(true, all), [none, none], "its header is shorter");
+}
+
+#[test]
+fn s5_1_6_4_a_long_frame_goes_on_in_the_next_buffer() {
+    let mut bench = bench();
+    bench.agree(Features::MRG_RXBUF | Features::RECEIVE_OFFLOADS);
+    // Nothing is skipped, and a buffer need not hold a frame.
+    bench.ask(RECEIVE, 5, &[(0x1000, 100)]);
+    bench.ask(RECEIVE, 6, &[(0x2000, 12)]);
+    bench.ask(RECEIVE, 7, &[(0x3000, 40), (0x4000, 40)]);
+    bench.ask(RECEIVE, 8, &[(0x5000, 11)]);
+    bench.server.work();
+    assert_eq!(bench.answers(), [(8, status::ERROR, 0)]);
+    let mut device = bench.device.0.borrow_mut();
+    let taken = [0; 3].map(|_| device.take(RX).expect("a buffer"));
+    let ram = bench.guest.vaddr;
+    assert_eq!(taken[0].writable, [(ram + 0x1000, 100)]);
+    assert_eq!(taken[2].writable, [(ram + 0x3000, 40), (ram + 0x4000, 40)]);
+    for (buffer, len) in taken.iter().zip([100, 12, 41]) {
+        device.done(RX, buffer.head, len);
+    }
+    drop(device);
+    bench.server.interrupt();
+    let ok = status::OK;
+    assert_eq!(bench.answers(), [(5, ok, 100), (6, ok, 12), (7, ok, 41)]);
+}
+
+#[test]
+fn hardware_that_claims_to_have_written_more_than_there_is_room_for_is_reset() {
+    for (legacy, room) in [(false, 1526), (true, 1524)] {
+        let mut bench = bench_of(legacy);
+        for (written, id) in (room..=room + 1).zip(1..) {
+            bench.ask(RECEIVE, id, &[(0x1000, 12), (0x2000, 1514)]);
+            bench.ask(RECEIVE, 9, &[(0x3000, 1526)]);
+            bench.server.work();
+            let resets = bench.device.0.borrow().resets;
+            let taken = bench.device.0.borrow_mut().take(RX).unwrap();
+            bench.device.0.borrow_mut().done(RX, taken.head, written);
+            bench.server.interrupt();
+            let answers = bench.answers();
+            if written == room {
+                assert_eq!(answers, [(1, status::OK, 1526)]);
+                bench.ask(RESET, 30, &[]);
+                bench.server.work();
+                assert_eq!(bench.answers().len(), 2);
+            } else {
+                assert!(bench.device.0.borrow().resets > resets);
+                let none = status::CANCELLED;
+                assert_eq!(answers, [(2, none, 0), (9, none, 0)]);
+            }
+        }
+    }
 }
 
 #[test]

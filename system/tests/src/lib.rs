@@ -1,6 +1,7 @@
 //! Whole systems in QEMU, for tests that read like prose.
 //!
-//! [`System`] says what to boot ([`Mistake`]: with a program that breaks), [`Machine`] is one that runs, [`Iperf`] and [`EchoServer`] are what a guest talks to,
+//! [`System`] says what to boot ([`Mistake`]: with a program that breaks), [`Machine`] is one that runs, [`Iperf`] and [`EchoServer`] are what a guest talks to, [`Tap`] is
+//! another network than QEMU's own,
 //! [`Tool`] is `cargo xtask` as its users call it. Everything waits for what must come, with a limit far
 //! above the usual time, and a machine that fails shows the end of its console.
 
@@ -23,6 +24,7 @@ pub use servers::EchoServer;
 pub use system::System;
 pub use tool::Tool;
 pub use xtask::bench::iperf::{self, Iperf};
+pub use xtask::bench::tap::{self, Tap};
 
 use sha2::{Digest as _, Sha256};
 

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 use xtask::assemble::{self, Built, Kernel, Options};
+use xtask::bench::tap::{ADDRESS, Tap};
 use xtask::guest::disk::Disk;
 use xtask::pack::Configuration;
 use xtask::qemu::{self, Serial};
@@ -110,6 +112,17 @@ impl System {
 
     /// Builds everything with fresh disks, boots, and waits for the shell of each guest.
     pub fn boot(self) -> Machine {
+        self.boot_as(|command| command)
+    }
+
+    /// Like [`Self::boot`], with `tap` for QEMU's user-mode network, and waits for the guest's address too.
+    pub fn boot_behind(self, tap: &Tap) -> Machine {
+        let mut machine = self.boot_as(|command| tap.command(&command));
+        machine.run(ADDRESS);
+        machine
+    }
+
+    fn boot_as(self, place: impl FnOnce(Command) -> Command) -> Machine {
         let repo = Repo::find().expect("the test runs in the checkout");
         let built = self.build(&repo);
         let disks: Vec<PathBuf> = built
@@ -122,7 +135,7 @@ impl System {
             self.extend(disk);
         }
         let command = built.qemu(Serial::Program);
-        let mut command = command.expect("`cargo xtask test` has installed QEMU");
+        let mut command = place(command.expect("`cargo xtask test` has installed QEMU"));
         let monitor = built.folder.join("monitor.sock");
         let _ = std::fs::remove_file(&monitor);
         command

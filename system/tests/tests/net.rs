@@ -1,6 +1,13 @@
-//! The network, through QEMU's user-mode stack: the host is 10.0.2.2.
+//! The network, through QEMU's user-mode stack or a tap: the host is 10.0.2.2.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test states what must hold by unwrapping it"
+)]
 
-use sel4cp_tests::{Iperf, System, iperf};
+use sel4cp_tests::{Iperf, MIB, Machine, System, Tap, iperf, pattern};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
 
 #[test]
 fn iperf3_tcp_both_ways_and_udp() {
@@ -50,5 +57,83 @@ fn bytes_arrive_as_they_were_sent() {
         300,
     );
     assert_eq!(report, "8388608\n");
+    linux.power_off();
+}
+
+/// Feature bits of a network device (virtIO 1.2 §5.1.3): those that frames longer than the link's need, each way.
+const OFFLOADS: [(&str, usize); 5] = [
+    ("CSUM", 0),
+    ("GUEST_CSUM", 1),
+    ("GUEST_TSO4", 7),
+    ("HOST_TSO4", 11),
+    ("MRG_RXBUF", 15),
+];
+
+/// What eth0 has counted.
+fn counted(linux: &mut Machine, counter: &str) -> u64 {
+    let text = linux.run(&format!("cat /sys/class/net/eth0/statistics/{counter}"));
+    text.trim().parse().unwrap()
+}
+
+/// Bytes of an average frame on eth0 that goes in `direction` while the guest runs `command`.
+fn frames_of(linux: &mut Machine, direction: &str, command: &str) -> u64 {
+    let mut count = |what: &str| counted(linux, &format!("{direction}_{what}"));
+    let (bytes, frames) = (count("bytes"), count("packets"));
+    linux.run(command);
+    let mut count = |what: &str| counted(linux, &format!("{direction}_{what}"));
+    (count("bytes") - bytes) / (count("packets") - frames)
+}
+
+/// The port of a socket that serves one client, and the thread that does.
+fn serve<T: Send + 'static>(
+    listener: TcpListener,
+    serve: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
+) -> (u16, thread::JoinHandle<T>) {
+    let port = listener.local_addr().unwrap().port();
+    let served = thread::spawn(move || serve(listener.accept().unwrap().0));
+    (port, served)
+}
+
+#[test]
+#[ignore = "takes root's rights and /dev/net/tun"]
+fn frames_longer_than_the_links_carry_every_byte_behind_a_tap() {
+    let tap = Tap::new().unwrap();
+    let mut linux = System::new("linux").boot_behind(&tap);
+    let features = linux.run("cat /sys/class/net/eth0/device/features");
+    for (name, bit) in OFFLOADS {
+        assert_eq!(
+            features.as_bytes()[bit],
+            b'1',
+            "{name} is not in {features}"
+        );
+    }
+    let bytes = pattern(64 * MIB, 1);
+    linux.run("mount -t tmpfs tmpfs /mnt");
+    let sent = bytes.clone();
+    let (port, server) = serve(tap.listen().unwrap(), move |mut guest| {
+        guest.write_all(&sent).unwrap();
+    });
+    let receive = format!("socat -u -b 262144 TCP:10.0.2.2:{port} CREATE:/mnt/bytes");
+    let received = frames_of(&mut linux, "rx", &receive);
+    server.join().unwrap();
+    let (port, server) = serve(tap.listen().unwrap(), |mut guest| {
+        let mut bytes = Vec::new();
+        guest.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let send = format!("socat -u -b 262144 OPEN:/mnt/bytes TCP:10.0.2.2:{port}");
+    let transmitted = frames_of(&mut linux, "tx", &send);
+    // Once around: what either way changed is changed here.
+    assert!(server.join().unwrap() == bytes, "other bytes came back");
+    for (way, average) in [("to", received), ("from", transmitted)] {
+        // Without offloads no frame is longer than 1514 bytes.
+        assert!(
+            average > 3000,
+            "frames {way} the guest have {average} bytes"
+        );
+    }
+    // Short frames come between long ones, and after them.
+    let report = linux.run("ping -q -c 100 -i 0.01 10.0.2.2");
+    assert!(report.contains("100 received, 0% packet loss"), "{report}");
     linux.power_off();
 }

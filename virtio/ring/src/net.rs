@@ -9,10 +9,13 @@
 //!   they are, and what it writes there is what the guest sees, but for the number of buffers, which the backend writes when
 //!   the buffer comes back. A driver for other hardware skips these bytes, and has no offloads for receiving.
 //!
-//! [`RESET`](crate::request::RESET) says in `sector` which offloads the guest takes for frames that it receives, as feature bits:
-//! the hardware is set up with those, of what [`Interface::features`] has.
+//! [`RESET`](crate::request::RESET) says in `sector` what the guest takes for frames that it receives, as feature bits: offloads, and
+//! merged buffers (MRG_RXBUF). The hardware is set up with those, of what [`Interface::features`] has.
 //!
-//! Buffers may come back in any order. Buffers posted for receiving come back when a frame has arrived, and all of
+//! With MRG_RXBUF the hardware goes on with a frame in the next buffer (virtIO 1.2 §5.1.6.4.1), from its first byte, and says in the first
+//! one's header how many the frame is in, which the backend reads there. They come back one after another, each with what is in it.
+//!
+//! Otherwise buffers may come back in any order. Buffers posted for receiving come back when a frame has arrived, and all of
 //! them on [`RESET`](crate::request::RESET).
 
 use crate::info::Facts;
@@ -23,7 +26,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// [`LONGEST`] if the hardware is to cut it. The request's `flags` and `sector` are an [`Offload`].
 pub const TRANSMIT: u8 = 1;
 /// Operation: put one frame into the segments, after [`HEADER`] bytes. The completion's `len` counts both: the
-/// frame has `len` − [`HEADER`] bytes. A frame that does not fit is dropped, not cut.
+/// frame has `len` − [`HEADER`] bytes. A frame that does not fit is dropped, not cut; with MRG_RXBUF agreed, it goes on in the next
+/// buffer, whose completion's `len` counts what is there.
 pub const RECEIVE: u8 = 2;
 /// Bytes before a received frame.
 pub const HEADER: u32 = 12;
@@ -99,7 +103,7 @@ impl Offload {
 #[repr(C)]
 pub struct Interface {
     /// What it can do to frames, as feature bits of a virtIO network device (virtIO 1.2 §5.1.3): CSUM, HOST_TSO4, HOST_TSO6,
-    /// HOST_ECN, and the same for GUEST.
+    /// HOST_ECN, and the same for GUEST; MRG_RXBUF.
     pub features: u64,
     /// The hardware's address; all zero: it has none of its own.
     pub mac: [u8; 6],

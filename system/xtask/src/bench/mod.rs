@@ -33,8 +33,6 @@ const SPARE: u64 = 96 << 20;
 const LIMIT: Duration = Duration::from_secs(180);
 /// Housekeeping after a boot ends by itself in this time; what is measured as idle is what never does.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Waits until the guest has an address.
-const ADDRESS: &str = "until ip -4 -br addr show eth0 | grep -q /; do sleep 0.1; done";
 /// How long an idle guest is watched.
 const WATCH: Duration = Duration::from_secs(10);
 
@@ -114,7 +112,7 @@ impl Plan {
         let boot = console.shell()?;
         if server.is_behind_tap() {
             // Nobody leases an address there: the guest waits for one, and then takes its usual one.
-            console.run(ADDRESS)?;
+            console.run(tap::ADDRESS)?;
         }
         Ok(Running {
             boot,

@@ -6,15 +6,27 @@
 
 use super::iperf::HOST;
 use crate::{apt, process};
-use anyhow::{Context as _, Result, bail};
-use std::path::Path;
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 use std::time::Duration;
+
+/// A command that waits until the guest has an address.
+pub const ADDRESS: &str = "until ip -4 -br addr show eth0 | grep -q /; do sleep 0.1; done";
 
 /// The tap's name in its namespace.
 const NAME: &str = "tap0";
 /// What a namespace's name begins with; the number of the process that made it follows.
 const NAMESPACE: &str = "sel4cp-bench-";
+/// Where `ip` shows namespaces.
+const NAMESPACES: &str = "/run/netns";
+/// What a tap is made of.
+const DEVICE: &str = "/dev/net/tun";
 /// How long one command about it may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -25,14 +37,26 @@ pub struct Tap {
 }
 
 impl Tap {
+    /// Whether there can be one.
+    ///
+    /// # Errors
+    /// When the user is not root, or the host's kernel has no taps.
+    pub fn possible() -> Result<()> {
+        if !apt::is_root() {
+            bail!("a tap in a network namespace takes root's rights: found another user");
+        }
+        if !Path::new(DEVICE).exists() {
+            bail!("a tap takes {DEVICE}: found none");
+        }
+        Ok(())
+    }
+
     /// Makes namespace and tap.
     ///
     /// # Errors
     /// When the user is not root, or the host's kernel has no taps or no namespaces.
     pub fn new() -> Result<Self> {
-        if !apt::is_root() {
-            bail!("a tap in a network namespace takes root's rights: found another user");
-        }
+        Self::possible()?;
         apt::ensure(&[apt::IP])?;
         let there = String::from_utf8_lossy(&ip(&["netns", "list"])?.stdout).into_owned();
         let lives = |process: &str| Path::new("/proc").join(process).exists();
@@ -52,6 +76,23 @@ impl Tap {
             ip(&[&["-n", &tap.namespace], arguments].concat())?;
         }
         Ok(tap)
+    }
+
+    /// A TCP server's socket in the namespace, on a free port at the address that guests know.
+    ///
+    /// # Errors
+    /// When the namespace is gone.
+    pub fn listen(&self) -> Result<TcpListener> {
+        let namespace = PathBuf::from(NAMESPACES).join(&self.namespace);
+        // A socket stays in the namespace that its thread was in, and the thread would too: so it is one for nothing else.
+        let bind = move || -> Result<TcpListener> {
+            let namespace = File::open(namespace)?;
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(TcpListener::bind((HOST, 0))?)
+        };
+        let bound = thread::spawn(bind).join();
+        let bound = bound.unwrap_or_else(|_| Err(anyhow!("the thread that binds it panicked")));
+        bound.with_context(|| format!("no socket in the namespace {}", self.namespace))
     }
 
     /// The same command, run in the namespace, with the tap for QEMU's user-mode network.

@@ -4,6 +4,7 @@ mod tally;
 
 use super::build::KernelArguments;
 use crate::assemble::{self, Kernel, Options};
+use crate::bench::tap::Tap;
 use crate::cli::Config;
 use crate::progress::{Step, say};
 use crate::repo::Repo;
@@ -20,7 +21,7 @@ use tally::{Event, Tally};
 /// On the host: those of every crate, the shared rings in every interleaving (loom), and how many instructions our queue needs (valgrind;
 /// skipped where there is none and none can be installed). Whole systems run on the bundled
 /// kernel, or with `--kernel sel4` on seL4: in the debug and in the release configuration, if none is named. Without an
-/// SDK those are skipped.
+/// SDK those are skipped. Tests behind a tap are for root only, and skipped where there is no /dev/net/tun.
 ///
 /// The last line is `N passed, N failed`, with `, N skipped` if tests were skipped; the status is 1 if any failed.
 #[derive(Debug, Args)]
@@ -152,6 +153,13 @@ fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> 
         }
         Err(error) => return Err(error),
     };
+    // Tests that need a tap are marked to be ignored.
+    let tap = Tap::possible();
+    let mut extra = vec!["--test-threads=1"];
+    if tap.is_ok() {
+        extra.push("--include-ignored");
+    }
+    let skipped = tally.left_out();
     for kernel in kernels {
         if let Err(error) = prepare(repo, &kernel) {
             let error = error.context("the systems for the tests cannot be built");
@@ -170,9 +178,12 @@ fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> 
             &format!("whole systems in QEMU ({kernel})"),
             command,
             names,
-            &["--test-threads=1"],
+            &extra,
             tally,
         )?;
+    }
+    if let (Err(reason), true) = (tap, tally.left_out() > skipped) {
+        println!("  some were skipped because {reason}");
     }
     Ok(())
 }
@@ -212,6 +223,7 @@ fn run_tests(
             }
         }
         Event::Failed(name) => step.line(&format!("  {name}: FAILED")),
+        Event::Skipped(name) => step.line(&format!("  {name}: skipped")),
         Event::Binary(text) => step.line(&format!("  {text}")),
         Event::Output => {}
     })?;

@@ -21,6 +21,8 @@ pub(super) enum Event {
     Passed(String),
     /// A test failed.
     Failed(String),
+    /// A test was left out.
+    Skipped(String),
     /// All tests of a program ran: a line about them.
     Binary(String),
     /// Anything else.
@@ -52,6 +54,7 @@ impl Tally {
             match result {
                 "ok" => return Event::Passed(name.to_owned()),
                 "FAILED" => return Event::Failed(name.to_owned()),
+                "ignored" => return Event::Skipped(name.to_owned()),
                 _ => {}
             }
         }
@@ -90,6 +93,11 @@ impl Tally {
     /// How many failed.
     pub(super) fn failed(&self) -> u64 {
         self.failed
+    }
+
+    /// How many were left out.
+    pub(super) fn left_out(&self) -> u64 {
+        self.skipped
     }
 
     /// Whether nothing failed.
@@ -218,6 +226,7 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
                 &Event::Passed("a::b".into()),
                 &Event::Failed("a::c".into()),
                 &Event::Binary("sel4cp_ring: 1 passed, 1 failed".into()),
+                &Event::Skipped("slow".into()),
                 &Event::Binary("tests/hostile.rs: 0 passed, 0 failed, 1 skipped".into()),
             ]
         );

@@ -1,0 +1,102 @@
+//! Frames that the hardware has put into several buffers (virtIO 1.2 §5.1.6.4, MRG_RXBUF).
+//!
+//! Each of the guest's buffers goes to the driver as it is, and comes back with its part of a frame, in order. The first one's header,
+//! which hardware and guest can write, says how many there are: it is read once, and believed as far as it fits what came back. Then the
+//! guest gets them all at once. When it does not fit, nobody knows where the next frame begins, before a reset.
+
+use super::receive::{Buffer, List, Receive};
+use super::{Counters, counter};
+use sel4cp_model::net::{ETHERNET_HEADER, Header as NetHeader};
+use sel4cp_queue::Queue;
+use sel4cp_ring::request::{Completion, status};
+
+/// What a completion was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// That of an offer.
+    Known,
+    /// That of nothing.
+    Unknown,
+    /// That of an offer, and it does not fit those before: the hardware needs a reset.
+    Astray,
+}
+
+/// A frame of which some buffers have come back.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// Those that have, all full.
+    pub(super) list: List,
+    /// How many are yet to come.
+    missing: u16,
+    /// A frame did not fit: what comes back before the reset means nothing.
+    pub(super) astray: bool,
+}
+
+impl Receive {
+    /// Takes a buffer back with a part of a frame, and gives it to the guest with the others when it is the last.
+    pub(super) fn part(
+        &mut self,
+        mut queue: Option<&mut Queue>,
+        (head, mut buffer): (u16, Buffer),
+        done: &Completion,
+        counters: &mut Counters,
+    ) -> Arrival {
+        let counts = done.status == status::OK && queue.is_some() && !self.parts.astray;
+        let missing = match self.parts.missing {
+            0 if counts => self.num_buffers(&buffer),
+            missing => missing,
+        };
+        let fits = match missing.checked_sub(1) {
+            Some(0) => done.len <= buffer.len,
+            // §5.1.6.4.1: all but the last are full. The others came back with this one, so the driver still had them.
+            Some(others) => done.len == buffer.len && u32::from(others) <= self.offers,
+            None => false,
+        };
+        if counts && fits && missing > 1 {
+            self.parts.missing = missing - 1;
+            self.parts.list = self.append(self.parts.list, head, buffer);
+            return Arrival::Known;
+        }
+        let parts = core::mem::take(&mut self.parts.list);
+        self.parts.missing = 0;
+        let bytes = parts.bytes.saturating_add(done.len);
+        let good = counts && fits && bytes >= NetHeader::SIZE + ETHERNET_HEADER;
+        let mut next = parts.first;
+        while let Some(part) = next.and_then(|head| self.take(head)) {
+            next = part.next;
+            finish(&mut queue, part, good);
+        }
+        buffer.len = buffer.len.min(done.len);
+        finish(&mut queue, buffer, good);
+        if good {
+            counters.add(counter::RECEIVED, 1);
+            let bytes = bytes.saturating_sub(NetHeader::SIZE);
+            counters.add(counter::RECEIVED_BYTES, u64::from(bytes));
+        } else {
+            counters.add(counter::RECEIVE_FAILED, 1);
+        }
+        if counts && !fits {
+            self.parts.astray = true;
+            return Arrival::Astray;
+        }
+        Arrival::Known
+    }
+
+    /// How many buffers the frame is in that begins in this one.
+    fn num_buffers(&self, buffer: &Buffer) -> u16 {
+        let mut number = [0; 2];
+        let mut places = number.as_mut_slice();
+        for piece in buffer.pieces {
+            let read = self.ram.read_bytes(piece, places);
+            places = places.get_mut(read..).unwrap_or_default();
+        }
+        u16::from_le_bytes(number)
+    }
+}
+
+/// Gives a buffer back to the guest: full, or with nothing in it.
+fn finish(queue: &mut Option<&mut Queue>, buffer: Buffer, full: bool) {
+    if let Some(queue) = queue {
+        let _stale = queue.complete(buffer.token, if full { buffer.len } else { 0 });
+    }
+}
