@@ -20,7 +20,7 @@ const PIECES: usize = 2;
 /// Where `num_buffers` is in the header.
 const NUM_BUFFERS: u32 = NetHeader::LEGACY_SIZE;
 /// With as many offers, the guest need not say that it has more: each frame that arrives makes this domain look.
-const ENOUGH: u32 = 48;
+const ENOUGH: u32 = 96;
 
 /// Who puts a frame into several buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

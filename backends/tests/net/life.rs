@@ -260,20 +260,20 @@ fn notifications_are_few() {
 
 #[test]
 fn a_guest_with_many_buffers_need_not_tell_of_more_and_loses_none() {
-    for features in [0, u64::MAX & !mergeable()] {
+    for features in [0, !mergeable()] {
         let mut rig = Rig::running(features);
         let buffers = [writable(12), writable(1514)];
-        for _ in 0..60 {
+        for _ in 0..110 {
             rig.offer(&buffers);
         }
         rig.wire.take();
-        assert_eq!(rig.wire.buffers.len(), 48);
+        assert_eq!(rig.wire.buffers.len(), 96);
         rig.bench.guest.queue(RECEIVEQ).add(&buffers);
         assert!(!rig.bench.kick(RECEIVEQ), "{features:#x}");
         // The next frame makes the backend look.
         assert_eq!(rig.deliver(&frame(60)).len(), 1);
         rig.wire.take();
-        assert_eq!(rig.wire.buffers.len(), 60);
+        assert_eq!(rig.wire.buffers.len(), 110);
         // With few left, it wants to know again.
         for _ in 0..30 {
             assert_eq!(rig.deliver(&frame(60)).len(), 1);
@@ -281,8 +281,8 @@ fn a_guest_with_many_buffers_need_not_tell_of_more_and_loses_none() {
         rig.bench.guest.queue(RECEIVEQ).add(&buffers);
         assert!(rig.bench.kick(RECEIVEQ), "{features:#x}");
         rig.wire.take();
-        assert_eq!(rig.wire.buffers.len(), 31);
-        for _ in 0..31 {
+        assert_eq!(rig.wire.buffers.len(), 81);
+        for _ in 0..81 {
             assert_eq!(rig.deliver(&frame(60)).len(), 1);
         }
         rig.bench.guest.finish();
