@@ -17,6 +17,12 @@ pub enum Mistake {
     UnknownSyscall,
     /// It runs into what is no instruction.
     Undefined,
+    /// It reads where the bundled kernel sees itself.
+    ReadKernel,
+    /// It writes there.
+    WriteKernel,
+    /// It jumps there.
+    RunKernel,
 }
 
 impl Mistake {
@@ -30,6 +36,10 @@ impl Mistake {
             Self::UnknownSyscall => &[0x9280_0c67, 0xd400_0001],
             // udf #0
             Self::Undefined => &[0],
+            // mov x0, #0x800000000000; movk x0, #0x7000, lsl #16; then: ldr x0, [x0]; str x0, [x0]; br x0
+            Self::ReadKernel => &[0xd2d0_0000, 0xf2ae_0000, 0xf940_0000],
+            Self::WriteKernel => &[0xd2d0_0000, 0xf2ae_0000, 0xf900_0000],
+            Self::RunKernel => &[0xd2d0_0000, 0xf2ae_0000, 0xd61f_0000],
         }
     }
 

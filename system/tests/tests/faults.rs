@@ -33,6 +33,23 @@ fn every_kind_of_fault_is_told() {
     }
 }
 
+/// With the host extensions, the kernel is in the domains' page tables.
+#[test]
+fn a_domain_cannot_touch_the_kernel() {
+    for (mistake, cause) in [
+        (Mistake::ReadKernel, "data abort: read from 0x800070000000"),
+        (Mistake::WriteKernel, "data abort: write to 0x800070000000"),
+        (
+            Mistake::RunKernel,
+            "instruction abort: fetch from 0x800070000000",
+        ),
+    ] {
+        let report = System::new("linux").broken("vmm", mistake).fault();
+        let line = format!("sel4cp-supervisor: PD \"linux_vmm\" faulted: {cause}");
+        assert!(report.contains(&line), "no {line} in\n{report}");
+    }
+}
+
 #[test]
 fn a_debug_kernel_prints_what_the_serial_driver_cannot() {
     let report = System::new("linux")
