@@ -65,10 +65,7 @@ fn s5_1_6_4_frames_arrive_unfinished_where_the_guest_takes_them_so() {
     assert!(!rig.bench.reset());
     rig.wire.reset();
     assert!(rig.bench.turn().reset_done);
-    rig.bench.restart(2, 0);
-    rig.wire.take();
-    assert_eq!(rig.wire.resets.last().map(|reset| reset.sector), Some(0));
-    rig.wire.reset();
+    rig.restart_plain();
     rig.offer(&[writable(WHOLE)]);
     assert_eq!(rig.deliver(&frame(60)).len(), 1);
     rig.bench.guest.finish();

@@ -255,10 +255,7 @@ fn s2_4_a_reset_in_the_middle_of_a_frame_forgets_it() {
     rig.wire.reset();
     assert!(rig.bench.turn().reset_done);
     // The next driver's buffers are merged by nobody.
-    rig.bench.restart(2, 0);
-    rig.wire.take();
-    assert_eq!(rig.wire.resets.last().map(|reset| reset.sector), Some(0));
-    rig.wire.reset();
+    rig.restart_plain();
     rig.bench.turn();
     rig.bench
         .guest

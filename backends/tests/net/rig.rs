@@ -54,6 +54,14 @@ impl Rig {
         rig
     }
 
+    /// After a reset: a driver that accepts nothing, and agrees on nothing with the hardware.
+    pub(crate) fn restart_plain(&mut self) {
+        self.bench.restart(2, 0);
+        self.wire.take();
+        assert_eq!(self.wire.resets.last().map(|reset| reset.sector), Some(0));
+        self.wire.reset();
+    }
+
     pub(crate) fn send(&mut self, buffers: &[Buffer]) -> Vec<Vec<u8>> {
         self.bench.guest.queue(TRANSMITQ).add(buffers);
         self.bench.kick(TRANSMITQ);

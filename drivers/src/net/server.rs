@@ -177,9 +177,9 @@ impl<T: Transport> Server<T> {
 
     /// How many frames may arrive before the interface interrupts.
     ///
-    /// While it sends, some are put off: they are answers to what was sent before, and the interrupt when all is sent
-    /// finds them. Otherwise none is, because nobody knows when the next one comes. Half of the buffers stay for what
-    /// comes in the meantime.
+    /// While it sends, some are put off: most are answers to what was sent before, and the interrupt for what is sent finds
+    /// them. They wait for as long as the interface keeps the frames that it has. Otherwise none is put off, because nobody
+    /// knows when the next one comes. Half of the buffers stay for what comes in the meantime.
     fn arrivals(&self) -> usize {
         if self.transmit.in_flight() == 0 {
             return 1;

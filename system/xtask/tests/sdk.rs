@@ -31,7 +31,7 @@ const PROGRAMS: [&str; 12] = [
 ];
 
 #[test]
-#[ignore = "needs the Microkit SDK, named by MICROKIT_SDK"]
+#[ignore = "needs the Microkit SDK, named by MICROKIT_SDK: `cargo xtask test --kernel sel4` runs it"]
 fn the_sdk_takes_what_is_generated_for_each_of_its_boards() {
     let sdk = PathBuf::from(std::env::var_os("MICROKIT_SDK").unwrap());
     let boards = std::fs::read_dir(sdk.join("board")).unwrap();

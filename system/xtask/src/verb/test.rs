@@ -50,6 +50,13 @@ const INSTRUCTIONS: (&str, &str, &str) = (
     "our_queue_needs_no_more_instructions_than_the_virtio_queue_crate",
 );
 
+/// The test that needs an SDK and no QEMU.
+const BOARDS: (&str, &str, &str) = (
+    "xtask",
+    "sdk",
+    "the_sdk_takes_what_is_generated_for_each_of_its_boards",
+);
+
 /// Tests, and prints the sum.
 ///
 /// # Errors
@@ -79,6 +86,7 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
         instructions(repo, &arguments.names, &mut tally)?;
     }
     if !arguments.host {
+        boards(repo, arguments, &mut tally)?;
         systems(repo, arguments, &mut tally)?;
     }
     if !arguments.names.is_empty() && tally.is_empty() {
@@ -109,6 +117,25 @@ fn instructions(repo: &Repo, names: &[String], tally: &mut Tally) -> Result<()> 
         .args(["-p", package, "--features", "callgrind", "--release"])
         .args(["--test", program]);
     run_tests("the instructions of the queue", command, names, &[], tally)
+}
+
+/// Has an SDK, if there is one, take what is generated for each of its boards.
+fn boards(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> {
+    let (package, program, name) = BOARDS;
+    let names = &arguments.names;
+    // Without an SDK, the tests of whole systems say so.
+    let Ok(kernel @ Kernel::Sel4 { .. }) = arguments.kernel.choose(Config::Release) else {
+        return Ok(());
+    };
+    if !names.is_empty() && !names.iter().any(|part| name.contains(part.as_str())) {
+        return Ok(());
+    }
+    let mut command = cargo(repo, "test");
+    command
+        .args(["-p", package, "--test", program])
+        .envs(kernel.environment());
+    let what = "what is generated for the boards of the SDK";
+    run_tests(what, command, names, &["--ignored"], tally)
 }
 
 /// The kernels that whole systems are to be tested on; none where there is no SDK.
