@@ -272,6 +272,19 @@ fn every_other_domain_is_a_child_of_the_supervisor_which_knows_its_name() {
 }
 
 #[test]
+fn a_network_for_bulk_waits_for_its_guest() {
+    for (bulk, expected) in [("", ["150", "180"]), ("bulk = true", ["10", "10"])] {
+        let (_folder, path) = written(&format!("[[vm]]\nname = \"a\"\n[vm.net]\n{bulk}\n"));
+        let made = make(&path);
+        let text = made.sdf();
+        let document = Document::parse(&text).unwrap();
+        let sdf = Sdf::new(&document);
+        let found = ["a_net", "a_net_driver"].map(|name| sdf.domains[name].attribute("priority"));
+        assert_eq!(found, expected.map(Some), "{bulk}");
+    }
+}
+
+#[test]
 fn the_packer_takes_what_is_generated() {
     for file in ["linux.toml", "two.toml"] {
         let report = packed(&make(&project(file))).unwrap();

@@ -38,6 +38,8 @@ pub struct Options {
     pub folder: Option<String>,
     /// Words that are added to every guest's command line.
     pub append: Option<String>,
+    /// Whether network devices whose section does not say it are for bulk.
+    pub bulk: bool,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             refresh: false,
             folder: None,
             append: None,
+            bulk: false,
         }
     }
 }
@@ -195,6 +198,7 @@ fn complete(
     options: &Options,
     kernel: &Found,
 ) -> Result<Built> {
+    system.prefer_bulk(options.bulk);
     if let Some(words) = &options.append {
         system.append(words);
     }

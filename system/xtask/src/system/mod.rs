@@ -20,6 +20,7 @@
 //! | | `cache` | QEMU's cache mode for the file | `"writeback"` |
 //! | `[vm.net]` | `mac` | a unicast address | `52:54:00:00:00:` and the guest's number |
 //! | | `mtu` | 68 to 1500 | 1500 |
+//! | | `bulk` | frames wait for the guest to pause, and go in bulk: for hardware that cuts and joins them | `false` |
 //! | | `forward` | ports of the host's loopback address, `["tcp:2222-22"]` | none |
 //! | `[vm.vsock]` | `cid` | 3 to 4294967294, another one for each guest | 2 and the guest's number |
 //! | | `peers` | guests that it may talk to, if they name it too, `["other"]` | none |

@@ -93,6 +93,8 @@ pub struct Net {
     pub mac: [u8; 6],
     /// Largest payload of a frame in bytes.
     pub mtu: u16,
+    /// Frames wait for the guest to pause, and go in bulk: for hardware that cuts and joins them. Without a word about it, not.
+    pub bulk: Option<bool>,
     /// Ports of the host's loopback address that lead to the guest.
     pub forward: Vec<Forward>,
 }
@@ -184,6 +186,17 @@ impl System {
     pub fn append(&mut self, words: &str) {
         for guest in &mut self.guests {
             guest.command_line = format!("{} {words}", guest.command_line);
+        }
+    }
+
+    /// Says for all network devices whose section does not whether their frames go in bulk.
+    pub fn prefer_bulk(&mut self, bulk: bool) {
+        for net in self
+            .guests
+            .iter_mut()
+            .filter_map(|guest| guest.net.as_mut())
+        {
+            net.bulk.get_or_insert(bulk);
         }
     }
 

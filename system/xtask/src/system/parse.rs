@@ -376,7 +376,7 @@ fn block(block: &Section<'_>) -> Block {
 }
 
 fn net_device(net: &Section<'_>, index: usize) -> Net {
-    net.only(&["mac", "mtu", "forward"]);
+    net.only(&["mac", "mtu", "bulk", "forward"]);
     let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
     let default = [0x52, 0x54, 0, 0, 0, number];
     let range = limits::MIN_MTU..=limits::MAX_MTU;
@@ -391,6 +391,7 @@ fn net_device(net: &Section<'_>, index: usize) -> Net {
         mtu: mtu
             .and_then(|mtu| u16::try_from(mtu.value).ok())
             .unwrap_or(1500),
+        bulk: net.boolean("bulk"),
         forward: forward(net),
     }
 }

@@ -27,11 +27,11 @@ pub(super) fn picture(
     }
     text.push_str("\nProtection domains, the most urgent first\n");
     let mut pds: Vec<&Pd> = plan.pds.iter().collect();
-    pds.sort_by_key(|pd| std::cmp::Reverse(program(pd.program).1));
+    pds.sort_by_key(|pd| std::cmp::Reverse(pd.priority));
     let widest = pds.iter().map(|pd| pd.name.len()).max().unwrap_or(0);
     for pd in pds {
-        let (elf, priority) = program(pd.program);
-        let _ = write!(text, "  {priority:>3}  {:widest$}  {elf}", pd.name);
+        let (elf, _) = program(pd.program);
+        let _ = write!(text, "  {:>3}  {:widest$}  {elf}", pd.priority, pd.name);
         for (_, interrupt) in &pd.interrupts {
             let kind = if interrupt.number < 32 { "PPI" } else { "SPI" };
             let number = interrupt.number - if interrupt.number < 32 { 16 } else { 32 };

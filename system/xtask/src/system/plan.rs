@@ -77,6 +77,7 @@ pub(super) enum Rights {
 pub(super) struct Pd {
     pub(super) name: String,
     pub(super) program: Program,
+    pub(super) priority: u8,
     pub(super) maps: Vec<Map>,
     /// Channel id and interrupt.
     pub(super) interrupts: Vec<(u32, Interrupt)>,
@@ -153,6 +154,7 @@ impl Plan {
         self.pds.push(Pd {
             name,
             program,
+            priority: self::program(program).1,
             maps: Vec::new(),
             interrupts: Vec::new(),
             machine: None,
@@ -161,6 +163,13 @@ impl Plan {
             next_large: LARGE_BASE,
         });
         PdId(self.pds.len() - 1)
+    }
+
+    /// Has a protection domain wait for its guest to pause.
+    pub(super) fn lower(&mut self, pd: PdId) {
+        if let Some(pd) = self.pds.get_mut(pd.0) {
+            pd.priority = GUEST_PRIORITY;
+        }
     }
 
     /// The region called `name`.
@@ -349,7 +358,9 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
 /// more, and all of that is done in one go. Each switch of address spaces, and each entry of the guest, then serves many
 /// requests. Above the guest, a fast disk would answer every request before the guest could make the next one.
 ///
-/// A network's other end waits for answers before it sends more, so that frames had better not wait: its PDs are above.
+/// A network's other end waits for answers before it sends more, so that frames had better not wait: its PDs are above. With
+/// hardware that cuts and joins frames (`bulk` in the system file), each is worth a switch less than 40 small ones are, and they
+/// wait too.
 pub(super) const GUEST_PRIORITY: u8 = 10;
 /// How long a program may run before others of its priority do, in microseconds, where that is not seL4's usual
 /// millisecond.

@@ -83,6 +83,7 @@ mod tests {
         let net = Net {
             mac: [2, 0, 0, 0, 0, 1],
             mtu: 1500,
+            bulk: None,
             forward,
         };
         assert_eq!(

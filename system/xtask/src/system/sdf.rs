@@ -72,7 +72,8 @@ pub(super) fn sdf(plan: &Plan, origin: &str) -> String {
 
 /// Writes a protection domain but for its end tag; with `id` it is the supervisor's child.
 fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
-    let (elf, priority) = program(pd.program);
+    let (elf, _) = program(pd.program);
+    let priority = pd.priority;
     let smc = if pd.program == Program::Power {
         " smc=\"true\""
     } else {

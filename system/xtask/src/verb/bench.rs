@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "icount")]
     counters: bool,
     /// A tap in a network namespace instead of QEMU's user-mode network, on both sides; for root only. QEMU offers checksums and
-    /// segmentation there.
+    /// segmentation there, so that a network device is for bulk, unless the system file says otherwise.
     #[arg(long, conflicts_with_all = ["icount", "counters"])]
     tap: bool,
     /// Write the figures to this file too.
@@ -66,6 +66,7 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
         options: Options {
             kernel: kernel.clone(),
             cpu: arguments.kernel.cpu(),
+            bulk: arguments.tap,
             ..Options::default()
         },
         rows: rows(&arguments.rows)?,

@@ -106,6 +106,7 @@ impl Common {
             refresh: self.refresh_guest,
             folder: None,
             append: None,
+            bulk: false,
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::{CLIENT_CONSOLE, CONSOLE, Common, Wiring, text};
 use crate::system::board::{Area, Hardware};
 use crate::system::limits::DMA_BYTES;
-use crate::system::plan::{PdId, Rights};
+use crate::system::plan::{GUEST_PRIORITY, PdId, Rights};
 use sel4cp_abi::config::{BackendConfig, Program, Ring, VirtioDriverConfig};
 use sel4cp_abi::image::PAGE;
 use sel4cp_ring::layout::{BYTE_PAIR_SIZE, DEVICE_SIZE};
@@ -56,6 +56,10 @@ impl Wiring<'_> {
     pub(super) fn net(&mut self, common: &Common<'_>) -> Result<(Ring, String), String> {
         let name = &common.guest.name;
         let pd = self.plan.domain(format!("{name}_net"), Program::Net);
+        let bulk = common.guest.net.as_ref().and_then(|net| net.bulk);
+        if bulk == Some(true) {
+            self.plan.lower(pd);
+        }
         let (vmm_link, link) = self.shared_page(&format!("{name}_net_link"), common.vmm, pd);
         let (ring, bus) = self.driver(common, pd, Program::VirtioNet, "net_driver", "net_ring")?;
         let mut config = self.backend(common, pd, Program::Net, "net", link, ring)?;
@@ -110,6 +114,11 @@ impl Wiring<'_> {
             .next()
             .ok_or("found no free transport for a device")?;
         let pd = self.plan.domain(format!("{name}_{driver}"), program);
+        let backend_priority = self.plan.pd(backend).map(|backend| backend.priority);
+        if backend_priority == Some(GUEST_PRIORITY) {
+            // It would only interrupt the guest for a backend that waits.
+            self.plan.lower(pd);
+        }
         let size = u64::try_from(DEVICE_SIZE).map_err(|error| error.to_string())?;
         let (own, ring) = self.pair(&format!("{name}_{ring}"), size, backend, pd);
         let Hardware {
