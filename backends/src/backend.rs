@@ -170,8 +170,8 @@ impl<D: Device> Backend<D> {
                         self.fail(trouble, &mut signals);
                     }
                 }
-                // Every step looks at every queue; a kick has done its work by waking this domain.
-                Some(Event::Kicks(_)) => {}
+                // Every step looks at every queue: a kick has done its work by waking this domain.
+                Some(Event::Kick) => {}
                 None => break,
             }
         }

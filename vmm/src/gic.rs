@@ -192,7 +192,7 @@ impl Gic {
     /// The stand-in is pending, as all that is injected, with the lowest priority and in the other group: a guest that uses one
     /// group, or masks the lowest priority, does not see it. One that does see it gets an interrupt without a cause, once.
     pub fn retire(&self, vcpu: u8, intid: u16) -> Option<Injection> {
-        if self.sees_all || self.line(vcpu, intid) || !self.interrupts.has_level(vcpu, intid) {
+        if self.sees_all || !self.interrupts.is_held_low(vcpu, intid) {
             return None;
         }
         Some(Injection {

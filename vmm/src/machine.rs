@@ -250,7 +250,7 @@ impl Machine {
     /// Serves one exit. `Ok(true)`: the vCPU goes on where it is.
     fn serve(&mut self, vcpu: Vcpu, exit: Exit) -> Result<bool, Cause> {
         match exit {
-            Exit::Access(access) => self.access(vcpu, access)?,
+            Exit::Access(access) => return self.access(vcpu, access),
             Exit::Maintenance(list_register) => {
                 self.end_of_interrupt(vcpu, list_register)?;
                 return Ok(true);

@@ -23,6 +23,8 @@ use sel4cp_model::features::negotiate;
 use sel4cp_model::mmio::{self, Register};
 use sel4cp_model::status::{Status, Transition, transition};
 
+/// Where QueueNotify is. What is written there does not matter: backends look at all of a device's queues.
+pub const QUEUE_NOTIFY: u64 = Register::QueueNotify as u64;
 /// Bytes of a device's register file.
 pub const FILE_SIZE: u64 = mmio::SIZE;
 /// 32-bit words of it.
@@ -125,7 +127,7 @@ impl Transport {
         let value = u32::from_le_bytes([b0, b1, b2, b3]);
         match register {
             Register::QueueNotify => {
-                if self.link.kick(value) {
+                if self.link.kick() {
                     Effect::Notify
                 } else {
                     Effect::None

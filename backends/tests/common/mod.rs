@@ -128,7 +128,7 @@ impl<D: Device> Bench<D> {
     pub(crate) fn kick(&mut self, queue: usize) -> bool {
         let wanted = self.guest.queue(queue).kick();
         if wanted {
-            let _told = self.vmm.kick(u32::try_from(queue).unwrap());
+            let _told = self.vmm.kick();
             self.turn();
         }
         wanted

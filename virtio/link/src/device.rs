@@ -3,7 +3,7 @@
 use crate::config;
 use crate::facts::{Facts, Session};
 use crate::interrupt;
-use crate::page::{LinkPage, MAX_QUEUES};
+use crate::page::LinkPage;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use sel4cp_model::status::Status;
 
@@ -37,19 +37,8 @@ pub enum Event {
     Reset,
     /// The driver is ready: [`DeviceEnd::session`] says what was agreed. Every queue may hold buffers already.
     Start,
-    /// The driver notified these queues.
-    Kicks(Kicks),
-}
-
-/// A set of notified queues, each of which exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kicks(u32);
-
-impl Kicks {
-    /// Whether queue `index` is in the set.
-    pub const fn contains(self, index: u32) -> bool {
-        index < u32::BITS && self.0 >> index & 1 != 0
-    }
+    /// The driver notified: any queue may hold more.
+    Kick,
 }
 
 impl DeviceEnd {
@@ -105,14 +94,9 @@ impl DeviceEnd {
                 if self.page.kicks.load(Relaxed) == 0 {
                     return None;
                 }
-                // Acquire: the driver's writes that the VMM saw before it set the bit.
-                let taken = self.page.kicks.swap(0, Acquire);
-                let mut existing = 0;
-                for (index, max) in self.facts.queue_max.iter().enumerate().take(MAX_QUEUES) {
-                    existing |= u32::from(*max != 0) << index;
-                }
-                let kicks = taken & existing;
-                (kicks != 0).then_some(Event::Kicks(Kicks(kicks)))
+                // Acquire: the driver's writes that the VMM saw before it set the word.
+                let kicks = self.page.kicks.swap(0, Acquire);
+                (kicks != 0).then_some(Event::Kick)
             }
         }
     }

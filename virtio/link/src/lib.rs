@@ -9,8 +9,8 @@
 //!    for a reset; the backend acknowledges it; the device is [ready](VmmEnd::is_ready).
 //! 2. The guest negotiates with the VMM, which writes features and queues into the page and sets DRIVER_OK. The
 //!    backend takes a snapshot of it all ([`Event::Start`]) and serves.
-//! 3. The guest kicks: the VMM sets a bit in the kicks word and notifies, unless the bit was still set. The backend
-//!    takes all bits at once. Interrupts come back in the same way.
+//! 3. The guest kicks: the VMM sets the kicks word and notifies, unless it was still set. The backend clears it and looks at
+//!    every queue. Interrupts come back in the same way, as bits.
 //! 4. The guest writes 0 to Status: the VMM begins a new *generation* ([`VmmEnd::reset`]) and holds the vCPU that
 //!    wrote. The backend stops ([`Event::Reset`]), waits until no request touches guest memory any more, and only
 //!    then [acknowledges](DeviceEnd::acknowledge) the generation. Now Status may read 0, and it is back to 2.
@@ -29,7 +29,7 @@ mod gauge;
 mod page;
 mod vmm;
 
-pub use device::{DeviceEnd, Event, Kicks};
+pub use device::{DeviceEnd, Event};
 pub use facts::{Facts, QueueSetup, Session};
 pub use gauge::{Gauge, names};
 pub use page::{CONFIG_SIZE, COUNTERS, LinkPage, MAX_QUEUES};

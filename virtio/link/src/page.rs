@@ -16,7 +16,7 @@ sel4cp_ring::shared! {
         pub(crate) device: DeviceWords,
         /// What the VMM writes.
         pub(crate) vmm: VmmWords,
-        /// Bit q: the guest has notified queue q. The VMM sets bits, the backend takes them.
+        /// Not 0: the guest has notified. The VMM sets it, the backend clears it.
         pub(crate) kicks: AtomicU32,
         /// Bits of [`interrupt`](crate::interrupt). The backend sets bits, the VMM takes them.
         pub(crate) interrupts: AtomicU32,

@@ -181,18 +181,16 @@ impl VmmEnd {
         !self.settled
     }
 
-    /// The driver notified queue `index`. True: notify the backend; false: it has not taken the last kick yet, the
-    /// queue does not exist, or the driver is not allowed to (virtIO 1.2 §3.1: before DRIVER_OK).
+    /// The driver notified a queue: the backend looks at all. True: notify the backend; false: it has not taken the last kick
+    /// yet, or the driver is not allowed to (virtIO 1.2 §3.1: before DRIVER_OK).
     #[must_use = "true asks for a notification of the backend"]
-    pub fn kick(&mut self, index: u32) -> bool {
-        let exists = self.facts.is_some_and(|facts| facts.queue_max(index) != 0);
-        if !exists || self.status & Status::DRIVER_OK.bits() == 0 {
+    pub fn kick(&mut self) -> bool {
+        if self.status & Status::DRIVER_OK.bits() == 0 {
             return false;
         }
-        let bit = 1 << index;
-        // Release: what the driver wrote comes before the bit. Acquire: a bit that is found set is one that the
-        // backend will still take.
-        self.page.kicks.fetch_or(bit, AcqRel) & bit == 0
+        // Release: what the driver wrote comes before the kick. Acquire: a kick that is found is one that the backend will
+        // still take.
+        self.page.kicks.swap(1, AcqRel) == 0
     }
 
     /// The value of one of the device's counters.

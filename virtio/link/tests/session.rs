@@ -77,7 +77,7 @@ fn nothing_is_known_before_the_announcement() {
     let mut device = DeviceEnd::new(page);
     assert_eq!(vmm.poll(), Changes::default());
     assert!(!vmm.is_ready() && vmm.facts().is_none());
-    assert!(!vmm.kick(0));
+    assert!(!vmm.kick());
     assert_eq!(device.poll(), None);
     assert!(!device.interrupt(interrupt::USED_BUFFER) && !device.needs_reset());
     // The order in which the two start does not matter.
@@ -94,26 +94,19 @@ fn nothing_is_known_before_the_announcement() {
 #[test]
 fn kicks_are_collected_and_told_once() {
     let (_, mut vmm, mut device) = running();
-    assert!(vmm.kick(0));
-    assert!(!vmm.kick(0), "the first has not been taken");
-    assert!(vmm.kick(2));
-    for missing in [1, 7, 8, 31, 32, 33, u32::MAX] {
-        assert!(!vmm.kick(missing), "queue {missing} does not exist");
-    }
-    let Some(Event::Kicks(kicks)) = device.poll() else {
-        panic!("two queues were kicked");
-    };
-    assert!(kicks.contains(0) && kicks.contains(2) && !kicks.contains(1) && !kicks.contains(99));
+    assert!(vmm.kick());
+    assert!(!vmm.kick(), "the first has not been taken");
+    assert_eq!(device.poll(), Some(Event::Kick));
     assert_eq!(device.poll(), None);
-    assert!(vmm.kick(0), "a new one is told again");
+    assert!(vmm.kick(), "a new one is told again");
 }
 
 #[test]
 fn s3_1_kicks_before_driver_ok_are_nothing() {
     let (_, mut vmm, mut device) = ready();
-    assert!(!vmm.kick(0));
+    assert!(!vmm.kick());
     let _notify = vmm.set_status(3);
-    assert!(!vmm.kick(0));
+    assert!(!vmm.kick());
     assert_eq!(device.poll(), None);
 }
 
@@ -165,10 +158,10 @@ fn configuration_beyond_its_space_is_cut() {
 #[test]
 fn s2_4_a_reset_waits_for_what_is_in_flight() {
     let (_, mut vmm, mut device) = running();
-    let _notify = vmm.kick(0);
+    let _notify = vmm.kick();
     let _notify = device.interrupt(interrupt::USED_BUFFER);
     vmm.reset();
-    assert!(!vmm.kick(0));
+    assert!(!vmm.kick());
     assert_eq!(device.poll(), Some(Event::Reset));
     assert_eq!(device.poll(), None, "told once");
     for _ in 0..3 {

@@ -199,11 +199,11 @@ impl Interrupts {
         })
     }
 
-    /// Whether its line has a level, not edges.
-    pub(super) fn has_level(&self, vcpu: u8, intid: u16) -> bool {
+    /// Whether it is in a list register, while its line has a level that is low.
+    pub(super) fn is_held_low(&self, vcpu: u8, intid: u16) -> bool {
         let (word, bit) = Self::locate(intid);
         self.bits(vcpu, word)
-            .is_some_and(|bits| bits.edge & bit == 0)
+            .is_some_and(|bits| bits.in_flight & !bits.line & !bits.edge & bit != 0)
     }
 
     /// Its group, 0 or 1.

@@ -25,6 +25,8 @@ pub(super) struct Lists {
     slots: [Slot; MAX],
     /// How many there are, as far as is known.
     count: usize,
+    /// Whether one may be [`Slot::Released`].
+    released: bool,
 }
 
 impl Lists {
@@ -32,6 +34,7 @@ impl Lists {
         Self {
             slots: [Slot::Free; MAX],
             count: MAX,
+            released: false,
         }
     }
 
@@ -52,7 +55,11 @@ impl Lists {
                 .find(|(_, slot)| wanted(*slot, intid))
                 .map(|(index, _)| index)
         };
-        with(|slot, intid| slot == Slot::Released(intid))
+        let released = self
+            .released
+            .then(|| with(|slot, intid| slot == Slot::Released(intid)));
+        released
+            .flatten()
             .or_else(|| with(|slot, _| matches!(slot, Slot::Parked(_))))
             .or_else(|| with(|slot, _| slot == Slot::Free))
     }
@@ -103,6 +110,7 @@ impl Lists {
         for slot in &mut self.slots {
             if *slot == Slot::Holds(intid) {
                 *slot = Slot::Released(intid);
+                self.released = true;
             }
         }
     }

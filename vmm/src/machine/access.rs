@@ -3,15 +3,15 @@
 use super::{INSTRUCTION, Machine};
 use crate::bus::Target;
 use crate::exit::{Access, Exit, FaultStatus};
-use crate::mmio::Effect;
+use crate::mmio::{self, Effect};
 use crate::report::Cause;
-use crate::vcpu::{Context, Exception, Hold, State, resume_at};
+use crate::vcpu::{Context, Exception, Hold, State, general, move_to, resume_at};
 use sel4cp_pd::Vcpu;
 
 impl Machine {
-    /// Serves a load or store; the vCPU goes on unless a device holds it.
+    /// Serves a load or store. True: the vCPU goes on when its fault is answered; false: it does already, or a device holds it.
     #[inline]
-    pub(super) fn access(&mut self, vcpu: Vcpu, access: Access) -> Result<(), Cause> {
+    pub(super) fn access(&mut self, vcpu: Vcpu, access: Access) -> Result<bool, Cause> {
         let syndrome = access.syndrome;
         let target = self.bus.find(access.address);
         if matches!(target, Target::Ram) {
@@ -21,7 +21,8 @@ impl Machine {
         let next = access.ip.wrapping_add(INSTRUCTION);
         if syndrome.is_cache_maintenance() && !matches!(target, Target::Nothing) {
             // Registers are not cached.
-            return Ok(resume_at(vcpu, next)?);
+            move_to(vcpu, next)?;
+            return Ok(true);
         }
         // What real hardware answers to what it cannot do: a device that is not there, table walks through device
         // registers, and accesses by instructions that devices do not get (pairs, vectors, with write-back).
@@ -30,16 +31,20 @@ impl Machine {
             || syndrome.is_table_walk()
             || syndrome.fault_status() == FaultStatus::External;
         if refused {
-            return Ok(Context::new(vcpu).take(Exception::Data(syndrome))?);
+            Context::new(vcpu).take(Exception::Data(syndrome))?;
+            return Ok(false);
         }
-        let mut context = Context::new(vcpu);
-        if syndrome.is_write() {
-            let value = syndrome.stored(context.x(syndrome.register())?);
-            self.store(vcpu, target, &access, value)
-        } else {
-            let value = self.load(vcpu, target, syndrome.size());
-            Ok(context.finish(next, syndrome.register(), syndrome.loaded(value))?)
+        if !syndrome.is_write() {
+            let value = syndrome.loaded(self.load(vcpu, target, syndrome.size()));
+            Context::new(vcpu).finish(next, syndrome.register(), value)?;
+            return Ok(false);
         }
+        // To read a register is a call of the kernel.
+        let value = match target {
+            Target::Device(_, mmio::QUEUE_NOTIFY) => 0,
+            _ => syndrome.stored(general(vcpu, syndrome.register())?),
+        };
+        self.store(vcpu, target, &access, value)
     }
 
     fn load(&self, vcpu: Vcpu, target: Target, size: u8) -> u64 {
@@ -61,17 +66,12 @@ impl Machine {
         target: Target,
         access: &Access,
         value: u64,
-    ) -> Result<(), Cause> {
+    ) -> Result<bool, Cause> {
         let size = access.syndrome.size();
         let ip = access.ip;
         match target {
             Target::Device(index, offset) => {
-                if self.store_device(vcpu, index, offset, size, value)? {
-                    let device = index;
-                    self.hold(vcpu, Hold::Reset { device, ip })?;
-                    // The backend may have been faster than we were.
-                    return self.device_notified(index);
-                }
+                return self.store_device(vcpu, index, offset, size, value, ip);
             }
             Target::Distributor(offset) => {
                 self.gic.write(vcpu.id(), offset, size, value);
@@ -87,12 +87,14 @@ impl Machine {
                     .as_mut()
                     .is_none_or(|uart| uart.write(offset, value));
                 if !done {
-                    return self.hold(vcpu, Hold::Uart { value, ip });
+                    self.hold(vcpu, Hold::Uart { value, ip })?;
+                    return Ok(false);
                 }
             }
             Target::Empty | Target::Ram | Target::Nothing => {}
         }
-        Ok(resume_at(vcpu, ip.wrapping_add(INSTRUCTION))?)
+        move_to(vcpu, ip.wrapping_add(INSTRUCTION))?;
+        Ok(true)
     }
 
     /// Holds the vCPU. It is suspended, because a kernel that finds a fault unanswered at the next receive gives up
@@ -102,7 +104,7 @@ impl Machine {
         Ok(vcpu.suspend()?)
     }
 
-    /// True: the vCPU is to be held until the device is reset.
+    /// As [`access`](Self::access).
     #[inline]
     fn store_device(
         &mut self,
@@ -111,23 +113,33 @@ impl Machine {
         offset: u64,
         size: u8,
         value: u64,
+        ip: u64,
     ) -> Result<bool, Cause> {
+        let next = ip.wrapping_add(INSTRUCTION);
         let Some(device) = self.devices.get_mut(index) else {
-            return Ok(false);
+            return Ok(true);
         };
         match device.transport.write(offset, size, value) {
             Effect::None => {}
-            // With the next receive, after the vCPU was resumed: the backend has a higher priority than we have, and would
-            // otherwise run in the middle, and we once more after it.
-            Effect::Notify => device.channel.defer_notify(),
+            // With the next receive, which cannot carry the answer too. The vCPU is resumed before: the backend may have a higher
+            // priority than we have, and would otherwise run in the middle, and we once more after it.
+            Effect::Notify => {
+                device.channel.defer_notify();
+                resume_at(vcpu, next)?;
+                return Ok(false);
+            }
             Effect::Line => self.acknowledged(vcpu, index)?,
             Effect::Reset => {
                 device.channel.notify();
                 self.sample(index);
-                return Ok(true);
+                self.hold(vcpu, Hold::Reset { device: index, ip })?;
+                // The backend may have been faster than we were.
+                self.device_notified(index)?;
+                return Ok(false);
             }
         }
-        Ok(false)
+        move_to(vcpu, next)?;
+        Ok(true)
     }
 
     /// The UART's peer has taken output: vCPUs that are held go on, as long as there is room.

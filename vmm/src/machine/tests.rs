@@ -314,6 +314,14 @@ fn resumed(vcpu: Vcpu, pc: u64) -> Call {
     Call::WriteRegs(vcpu, true, vec![pc])
 }
 
+/// It goes on at `pc` with the answer to its fault.
+fn answered(vcpu: Vcpu, pc: u64) -> [Call; 2] {
+    [
+        Call::WriteRegs(vcpu, false, vec![pc]),
+        Call::Reply(MessageInfo::default(), vec![]),
+    ]
+}
+
 fn injected(vcpu: Vcpu, virq: u16, list_register: u8) -> Call {
     Call::InjectIrq {
         vcpu,

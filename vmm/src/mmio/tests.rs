@@ -279,28 +279,20 @@ fn s2_1_1_wrong_status_is_ignored() {
 }
 
 #[test]
-fn s4_2_2_the_value_of_queue_notify_names_the_queue() {
+fn s4_2_2_a_write_to_queue_notify_tells_of_any_queue() {
     let mut fixture = Fixture::running();
-    // field.md 9: not the one that QueueSel names.
+    // field.md 9: QueueSel has no part in it. Nor has the value: the backend looks at every queue there is.
     fixture.write(Register::QueueSel, 1);
-    assert_eq!(fixture.write(Register::QueueNotify, 0), Effect::Notify);
-    assert_eq!(
-        fixture.write(Register::QueueNotify, 0),
-        Effect::None,
-        "it knows already"
-    );
-    let Some(Event::Kicks(kicks)) = fixture.backend.poll() else {
-        panic!("no kick");
-    };
-    assert!(kicks.contains(0) && !kicks.contains(1));
-    for queue in [2, 7, 8, 31, 32, 64, u32::MAX] {
+    for queue in [0, 1, 2, 31, 32, u32::MAX] {
+        assert_eq!(fixture.write(Register::QueueNotify, queue), Effect::Notify);
         assert_eq!(
-            fixture.write(Register::QueueNotify, queue),
+            fixture.write(Register::QueueNotify, 0),
             Effect::None,
-            "queue {queue}"
+            "it knows already"
         );
+        assert_eq!(fixture.backend.poll(), Some(Event::Kick));
+        assert_eq!(fixture.backend.poll(), None);
     }
-    assert_eq!(fixture.backend.poll(), None);
 }
 
 #[test]

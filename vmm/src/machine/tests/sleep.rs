@@ -144,11 +144,13 @@ fn an_sgi_wakes_another_vcpu() {
     fixture.wfi(CPU1);
     assert_eq!(fixture.state(CPU1), State::Sleeping(None));
     let calls = fixture.store(CPU0, GICD + 0xf00, 1 << 17 | 3);
+    let [moved, answer] = answered(CPU0, 0x1004);
     let expected = [
-        Call::ReadRegs(CPU0, 12),
+        Call::ReadRegs(CPU0, 5),
         injected(CPU1, 3, 0),
         Call::Resume(CPU1),
-        resumed(CPU0, 0x1004),
+        moved,
+        answer,
     ];
     assert_eq!(calls, expected);
 }

@@ -189,7 +189,7 @@ proptest! {
                                 prop_assert!(!queue.ready || queue.descriptors >= RAM);
                             }
                         }
-                        Event::Kicks(_) => {
+                        Event::Kick => {
                             let _ = fixture.backend.interrupt(1);
                         }
                     }
