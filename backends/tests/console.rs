@@ -292,8 +292,8 @@ fn turns_before_anything_happened_do_nothing() {
     let (mut bench, mut serial) = console(Features::all(), 80, 25);
     for _ in 0..3 {
         bench.turn();
-        let _told = bench.vmm.kick(0);
-        let _told = bench.vmm.kick(77);
+        let _told = bench.vmm.kick();
+        let _told = bench.vmm.kick();
     }
     serial.write(b"early input");
     bench.turn();

@@ -308,7 +308,7 @@ fn packets_for_the_guest_wait_for_its_buffers() {
         .add(&[writable(10), writable(34), writable(16)]);
     rig.bench.guest.queue(RX).add(&[writable(100)]);
     assert!(rig.bench.guest.queue(RX).kick(), "the device asked for it");
-    let _told = rig.bench.vmm.kick(0);
+    let _told = rig.bench.vmm.kick();
     assert_eq!(rig.got().concat_payload(), b"abcdef");
     rig.end();
 }
