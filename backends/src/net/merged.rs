@@ -1,14 +1,18 @@
 //! Frames that the hardware has put into several buffers (virtIO 1.2 §5.1.6.4, MRG_RXBUF).
 //!
 //! Each of the guest's buffers goes to the driver as it is, and comes back with its part of a frame, in order. The first one's header,
-//! which hardware and guest can write, says how many there are: it is read once, and believed as far as it fits what came back. Then the
+//! which hardware and guest can write, says how many there are: what is read there is believed as far as it fits what came back. Then the
 //! guest gets them all at once. When it does not fit, nobody knows where the next frame begins, before a reset.
 
-use super::receive::{Buffer, List, Receive};
+use super::receive::{Buffer, List, PIECES, Receive};
 use super::{Counters, counter};
+use sel4cp_memory::{GuestRam, Span};
 use sel4cp_model::net::{ETHERNET_HEADER, Header as NetHeader};
 use sel4cp_queue::Queue;
 use sel4cp_ring::request::{Completion, status};
+
+/// Where `num_buffers` is in the header.
+const NUM_BUFFERS: u32 = NetHeader::LEGACY_SIZE;
 
 /// What a completion was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,13 @@ pub(super) struct Parts {
     pub(super) astray: bool,
 }
 
+impl Parts {
+    /// Whether what comes back next belongs to a frame that has begun, or to none.
+    pub(super) const fn are_expected(&self) -> bool {
+        self.missing != 0 || self.astray
+    }
+}
+
 impl Receive {
     /// Takes a buffer back with a part of a frame, and gives it to the guest with the others when it is the last.
     pub(super) fn part(
@@ -43,7 +54,7 @@ impl Receive {
     ) -> Arrival {
         let counts = done.status == status::OK && queue.is_some() && !self.parts.astray;
         let missing = match self.parts.missing {
-            0 if counts => self.num_buffers(&buffer),
+            0 if counts => num_buffers(&self.ram, &buffer),
             missing => missing,
         };
         let fits = match missing.checked_sub(1) {
@@ -81,22 +92,62 @@ impl Receive {
         }
         Arrival::Known
     }
-
-    /// How many buffers the frame is in that begins in this one.
-    fn num_buffers(&self, buffer: &Buffer) -> u16 {
-        let mut number = [0; 2];
-        let mut places = number.as_mut_slice();
-        for piece in buffer.pieces {
-            let read = self.ram.read_bytes(piece, places);
-            places = places.get_mut(read..).unwrap_or_default();
-        }
-        u16::from_le_bytes(number)
-    }
 }
 
 /// Gives a buffer back to the guest: full, or with nothing in it.
 fn finish(queue: &mut Option<&mut Queue>, buffer: Buffer, full: bool) {
     if let Some(queue) = queue {
         let _stale = queue.complete(buffer.token, if full { buffer.len } else { 0 });
+    }
+}
+
+/// Where the two bytes of `num_buffers` are, in a buffer that consists of `spans`.
+pub(super) fn place_of_number(spans: &[Span]) -> [Span; PIECES] {
+    if let Some(first) = spans.first().and_then(|first| first.slice(NUM_BUFFERS, 2)) {
+        return [first, Span::EMPTY];
+    }
+    let mut found = [Span::EMPTY; PIECES];
+    let mut places = found.iter_mut();
+    let (mut before, mut missing) = (NUM_BUFFERS, 2);
+    for span in spans {
+        let piece = span.skip(before).truncate(missing);
+        before = before.saturating_sub(span.len());
+        if piece.is_empty() {
+            continue;
+        }
+        missing -= piece.len();
+        if let Some(place) = places.next() {
+            *place = piece;
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    found
+}
+
+/// How many buffers the frame is in that begins in this one, which was offered alone.
+pub(super) fn num_buffers(ram: &GuestRam, buffer: &Buffer) -> u16 {
+    let mut number = [0; 2];
+    let mut places = number.as_mut_slice();
+    for piece in buffer.pieces {
+        let read = ram.read_bytes(piece, places);
+        places = places.get_mut(read..).unwrap_or_default();
+        if places.is_empty() {
+            break;
+        }
+    }
+    u16::from_le_bytes(number)
+}
+
+/// Writes `bytes` over `spans`, from the first on, as far as they go.
+pub(super) fn scatter(ram: &GuestRam, spans: [Span; PIECES], bytes: &[u8]) {
+    let mut bytes = bytes;
+    for span in spans {
+        let written = ram.write_bytes(span, bytes);
+        bytes = bytes.get(written..).unwrap_or_default();
+        if bytes.is_empty() {
+            break;
+        }
     }
 }

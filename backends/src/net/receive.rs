@@ -5,7 +5,7 @@
 //! one offer, the frame runs from one into the next, and each comes back with its share; those that the frame did not reach are offered
 //! again.
 
-use super::merged::{Arrival, Parts};
+use super::merged::{Arrival, Parts, num_buffers, place_of_number, scatter};
 use super::{Counters, MAX_SEGMENTS, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
 use crate::backend::Trouble;
 use crate::port::Port;
@@ -16,9 +16,7 @@ use sel4cp_ring::request::{Completion, Header, Segment, status};
 use zerocopy::IntoBytes;
 
 /// Pieces of a small buffer that are remembered.
-const PIECES: usize = 2;
-/// Where `num_buffers` is in the header.
-const NUM_BUFFERS: u32 = NetHeader::LEGACY_SIZE;
+pub(super) const PIECES: usize = 2;
 /// With as many offers, the guest need not say that it has more: each frame that arrives makes this domain look.
 const ENOUGH: u32 = 96;
 
@@ -187,13 +185,15 @@ impl Receive {
                 // The completion of an offer wakes this domain.
                 return Ok(false);
             }
-            if self.is_joined(segments.len()) && !self.offer_joined(port, segments)? {
-                counters.add(counter::DELAYED, 1);
-                return Ok(port.wait_for_room(self.joining.pieces)?);
-            }
-            if let Some((head, buffer)) = self.take_spare() {
-                self.joining = self.append(self.joining, head, buffer);
-                continue;
+            if self.merge == Merge::Here {
+                if self.is_joined(segments.len()) && !self.offer_joined(port, segments)? {
+                    counters.add(counter::DELAYED, 1);
+                    return Ok(port.wait_for_room(self.joining.pieces)?);
+                }
+                if let Some((head, buffer)) = self.take_spare() {
+                    self.joining = self.append(self.joining, head, buffer);
+                    continue;
+                }
             }
             let Some((token, chain)) = queue.pop(spans)? else {
                 if self.offers >= ENOUGH {
@@ -229,7 +229,7 @@ impl Receive {
             let buffer = Buffer {
                 token,
                 len,
-                pieces: locate(chain.writable().iter().copied()),
+                pieces: place_of_number(chain.writable()),
                 alone: true,
                 offered: true,
                 segments: pieces,
@@ -363,11 +363,21 @@ impl Receive {
     /// Gives the buffers of an offer back to the guest.
     pub(super) fn completed(
         &mut self,
-        queue: Option<&mut Queue>,
+        mut queue: Option<&mut Queue>,
         first: u16,
         done: &Completion,
         counters: &mut Counters,
     ) -> Arrival {
+        if let Some(queue) = queue.as_deref_mut()
+            && self.whole(queue, first, done)
+        {
+            counters.add(counter::RECEIVED, 1);
+            counters.add(
+                counter::RECEIVED_BYTES,
+                u64::from(done.len - NetHeader::SIZE),
+            );
+            return Arrival::Known;
+        }
         let buffer = match self.slot(first) {
             Some(slot) => slot.take_if(|buffer| buffer.offered),
             None => None,
@@ -395,7 +405,7 @@ impl Receive {
         let number = if buffer.alone {
             buffer.pieces
         } else {
-            locate(buffer.pieces.into_iter())
+            place_of_number(&buffer.pieces)
         };
         let mut left = done.len;
         let mut filled = 0_u16;
@@ -419,6 +429,37 @@ impl Receive {
         let bytes = (done.len - left).saturating_sub(NetHeader::SIZE);
         counters.add(counter::RECEIVED_BYTES, u64::from(bytes));
         Arrival::Known
+    }
+    /// Gives a buffer back that was offered alone and holds a whole frame, as most do. False: it is something else, and nothing was
+    /// done.
+    #[inline]
+    fn whole(&mut self, queue: &mut Queue, first: u16, done: &Completion) -> bool {
+        let good = done.status == status::OK && done.len >= NetHeader::SIZE + ETHERNET_HEADER;
+        if !good || self.parts.are_expected() {
+            return false;
+        }
+        let Some(slot) = self.buffers.get_mut(usize::from(first)) else {
+            return false;
+        };
+        let is_alone =
+            |buffer: &&mut Buffer| buffer.offered && buffer.alone && done.len <= buffer.len;
+        let Some(buffer) = slot.as_mut().filter(is_alone) else {
+            return false;
+        };
+        if self.merge == Merge::Hardware {
+            if num_buffers(&self.ram, buffer) != 1 {
+                return false;
+            }
+        } else {
+            // Before the queue is published, so that the guest finds it.
+            scatter(&self.ram, buffer.pieces, &1_u16.to_le_bytes());
+        }
+        self.offers = self.offers.saturating_sub(1);
+        self.segments = self.segments.saturating_sub(buffer.segments);
+        if let Some(buffer) = slot.take() {
+            let _stale = queue.complete(buffer.token, done.len);
+        }
+        true
     }
 }
 
@@ -445,36 +486,5 @@ fn header() -> NetHeader {
     NetHeader {
         num_buffers: 1.into(),
         ..NetHeader::default()
-    }
-}
-
-/// Where the two bytes of `num_buffers` are, in a buffer that consists of `spans`.
-fn locate(spans: impl Iterator<Item = Span>) -> [Span; PIECES] {
-    let mut found = [Span::EMPTY; PIECES];
-    let mut places = found.iter_mut();
-    let (mut before, mut missing) = (NUM_BUFFERS, 2);
-    for span in spans {
-        let piece = span.skip(before).truncate(missing);
-        before = before.saturating_sub(span.len());
-        if piece.is_empty() {
-            continue;
-        }
-        missing -= piece.len();
-        if let Some(place) = places.next() {
-            *place = piece;
-        }
-        if missing == 0 {
-            break;
-        }
-    }
-    found
-}
-
-/// Writes `bytes` over `spans`, from the first on, as far as they go.
-fn scatter(ram: &GuestRam, spans: [Span; PIECES], bytes: &[u8]) {
-    let mut bytes = bytes;
-    for span in spans {
-        let written = ram.write_bytes(span, bytes);
-        bytes = bytes.get(written..).unwrap_or_default();
     }
 }

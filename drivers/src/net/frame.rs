@@ -24,7 +24,7 @@ pub fn outgoing(
     pieces: &mut Pieces,
 ) -> Result<(), u8> {
     pieces.clear();
-    let bytes = total(segments, false)?;
+    let bytes = total(segments)?;
     let most = u64::from(mtu) + u64::from(ETHERNET_HEADER + VLAN_TAG);
     let fits = bytes <= most || offload.gso_type != 0;
     if bytes < u64::from(ETHERNET_HEADER) || !fits || !offload.fits(bytes) {
@@ -39,6 +39,7 @@ pub fn outgoing(
 
 /// Puts into `pieces` those of a buffer for hardware that puts `header` bytes before a frame: of the [`HEADER`] bytes that the
 /// buffer has for them the last ones, so that the frame follows where it is expected. With `merges`, a frame goes on in the next buffer.
+/// How many bytes the hardware can write there.
 ///
 /// # Errors
 /// The status to answer with, when the segments have no room for a frame (or for a header, of one that goes on) or do not lie in guest
@@ -48,16 +49,17 @@ pub fn incoming(
     merges: bool,
     segments: &[Segment],
     pieces: &mut Pieces,
-) -> Result<(), u8> {
+) -> Result<u32, u8> {
     pieces.clear();
-    let bytes = total(segments, true)?;
-    // virtIO 1.2 §5.1.6.3.1.
-    let least = if merges { 0 } else { ETHERNET_HEADER };
-    if bytes < u64::from(HEADER + least) {
-        return Err(status::ERROR);
-    }
-    let mut skip = HEADER.saturating_sub(header);
+    let skipped = HEADER.saturating_sub(header);
+    let mut skip = skipped;
+    let mut bytes = 0;
     for segment in segments {
+        if !segment.device_writes() {
+            return Err(status::ERROR);
+        }
+        // At most 2⁶ times 2³².
+        bytes += u64::from(segment.len);
         let piece = guest_piece(segment.offset, segment.len).ok_or(status::ERROR)?;
         match piece.skip(skip) {
             Some(piece) => {
@@ -67,7 +69,12 @@ pub fn incoming(
             None => skip = skip.saturating_sub(piece.len()),
         }
     }
-    Ok(())
+    // virtIO 1.2 §5.1.6.3.1.
+    let least = if merges { 0 } else { ETHERNET_HEADER };
+    if bytes < u64::from(HEADER + least) {
+        return Err(status::ERROR);
+    }
+    Ok(u32::try_from(bytes - u64::from(skipped)).unwrap_or(u32::MAX))
 }
 
 /// What the backend is told about a buffer into which hardware that puts `header` bytes before a frame wrote `written` bytes.
@@ -75,16 +82,9 @@ pub const fn received(header: u32, written: u32) -> u32 {
     written.saturating_add(HEADER.saturating_sub(header))
 }
 
-/// Bytes that the hardware can write into `pieces`.
-pub fn room(pieces: &[Piece]) -> u32 {
-    pieces
-        .iter()
-        .fold(0, |sum: u32, piece| sum.saturating_add(piece.len()))
-}
-
-/// Bytes of the segments, all of which must have some and go in the right direction.
-fn total(segments: &[Segment], device_writes: bool) -> Result<u64, u8> {
-    let fits = |segment: &Segment| segment.len != 0 && segment.device_writes() == device_writes;
+/// Bytes of the segments, all of which must have some, which the hardware reads.
+fn total(segments: &[Segment]) -> Result<u64, u8> {
+    let fits = |segment: &Segment| segment.len != 0 && !segment.device_writes();
     if segments.is_empty() || !segments.iter().all(fits) {
         return Err(status::ERROR);
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     /// The lengths of what `f` puts together, where something else was before.
-    fn lens(f: impl FnOnce(&mut Pieces) -> Result<(), u8>) -> Result<std::vec::Vec<u32>, u8> {
+    fn lens<T>(f: impl FnOnce(&mut Pieces) -> Result<T, u8>) -> Result<std::vec::Vec<u32>, u8> {
         let mut pieces = Pieces::new();
         pieces.extend(guest_piece(0, 1));
         f(&mut pieces)?;
@@ -174,6 +174,9 @@ mod tests {
             lens(|pieces| incoming(header, false, &segments(list, 1), pieces))
         };
         let part = |list: &[u32]| lens(|pieces| incoming(12, true, &segments(list, 1), pieces));
+        let mut pieces = Pieces::new();
+        let room = incoming(10, false, &segments(&[1, 2, 40], 1), &mut pieces);
+        assert_eq!(room, Ok(pieces.iter().map(Piece::len).sum()));
         assert_eq!(posted(12, &[12, 1514]), Ok(vec![12, 1514]));
         assert_eq!(
             posted(10, &[12, 1514]),

@@ -1,6 +1,6 @@
 //! The verbs: take buffers from the ring, give them to the interface, give them back when it is done.
 
-use super::frame::{Pieces, incoming, outgoing, received, room};
+use super::frame::{Pieces, incoming, outgoing, received};
 use super::interface::{Interface, RECEIVE_SIZE, TRANSMIT_SIZE};
 use crate::virtio::Serve;
 use crate::virtio::dma::Area;
@@ -267,7 +267,7 @@ impl<T: Transport> Server<T> {
                 let segments = self.segments.get(..usize::from(header.count));
                 let segments = segments.unwrap_or_default();
                 let interface = &self.interface;
-                incoming(
+                let room = incoming(
                     interface.header(),
                     interface.merges(),
                     segments,
@@ -277,7 +277,7 @@ impl<T: Transport> Server<T> {
                 let record = Record {
                     header: *header,
                     place: 0,
-                    room: room(self.pieces),
+                    room,
                 };
                 added(self.receive.add(&[], self.pieces, record))
             }

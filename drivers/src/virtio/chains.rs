@@ -12,7 +12,7 @@ pub struct Chains<T, const N: usize> {
     /// The last entry that was ever used.
     used: u16,
     /// Entries in lists.
-    taken: usize,
+    taken: u16,
 }
 
 /// A list. It must go back to the [`Chains`] that it came from.
@@ -20,6 +20,7 @@ pub struct Chains<T, const N: usize> {
 pub struct Chain {
     first: u16,
     last: u16,
+    len: u16,
 }
 
 impl<T: Copy, const N: usize> Chains<T, N> {
@@ -37,32 +38,31 @@ impl<T: Copy, const N: usize> Chains<T, N> {
 
     /// Entries that are free.
     pub const fn left(&self) -> usize {
-        N.saturating_sub(self.taken)
+        N.saturating_sub(self.taken as usize)
     }
 
     /// A list of `values`, `None` if not all of them fit.
-    pub fn put(&mut self, values: impl ExactSizeIterator<Item = T>) -> Option<Chain> {
+    pub fn put(&mut self, values: impl Iterator<Item = T>) -> Option<Chain> {
         let mut chain = Chain {
             first: END,
             last: END,
+            len: 0,
         };
-        if values.len() > self.left() {
-            return None;
-        }
-        self.taken += values.len();
         for value in values {
             let Some(entry) = self.entry() else {
-                break;
+                self.free(chain);
+                return None;
             };
             if let Some(place) = index(entry).and_then(|index| self.values.get_mut(index)) {
                 *place = value;
             }
-            self.link(entry, END);
             match chain.last {
                 END => chain.first = entry,
                 last => self.link(last, entry),
             }
             chain.last = entry;
+            chain.len += 1;
+            self.taken += 1;
         }
         Some(chain)
     }
@@ -70,20 +70,19 @@ impl<T: Copy, const N: usize> Chains<T, N> {
     /// The list's values, in order.
     pub fn iter(&self, chain: &Chain) -> impl Iterator<Item = T> + '_ {
         let mut entry = chain.first;
-        core::iter::from_fn(move || {
-            let value = *self.values.get(index(entry)?)?;
-            entry = self.following(entry);
-            Some(value)
+        (0..chain.len).filter_map(move |_| {
+            let index = index(entry)?;
+            entry = *self.next.get(index)?;
+            self.values.get(index).copied()
         })
     }
 
     /// Frees the list's entries.
     pub fn free(&mut self, chain: Chain) {
-        let length = self.iter(&chain).count();
-        if length != 0 {
+        if chain.len != 0 {
             self.link(chain.last, self.free);
             self.free = chain.first;
-            self.taken = self.taken.saturating_sub(length);
+            self.taken = self.taken.saturating_sub(chain.len);
         }
     }
 

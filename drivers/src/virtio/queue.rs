@@ -16,8 +16,9 @@ pub const MAX_PIECES: usize = 258;
 /// A request that the hardware has: its pieces, and what it is to the driver.
 struct InFlight<R> {
     record: R,
-    readable: Chain,
-    writable: Chain,
+    pieces: Chain,
+    /// How many of them the hardware reads: the first ones.
+    readable: u16,
 }
 
 /// The crate's virtqueue, when it is set up. It is large, and meant for a static: an empty list is all zero, where
@@ -42,8 +43,7 @@ impl<R, const SIZE: usize> Table<R, SIZE> {
 
     /// Ends a request: its record.
     fn free(&mut self, request: InFlight<R>) -> R {
-        self.pieces.free(request.readable);
-        self.pieces.free(request.writable);
+        self.pieces.free(request.pieces);
         request.record
     }
 }
@@ -132,23 +132,22 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         if self.table.pieces.left() < count || hardware.available_desc() < count {
             return Err(Error::QueueFull);
         }
-        let (readable, writable) = (readable.iter().copied(), writable.iter().copied());
         let mut inputs = Vec::new();
-        add_inputs(&mut inputs, readable.clone());
+        add_inputs(&mut inputs, readable.iter().copied());
         let mut outputs = Vec::new();
-        add_outputs(&mut outputs, writable.clone());
+        add_outputs(&mut outputs, writable.iter().copied());
         // SAFETY: the pieces are inside the windows, which stay mapped; guest memory is never accessed by this
         // PD, and the driver's own only after the request has come back. The slices are gone at the end of
         // this function, the crate keeps the addresses alone.
         let token = unsafe { hardware.add(&inputs, &mut outputs) }?;
-        let pieces = &mut self.table.pieces;
-        if let (Some(readable), Some(writable)) = (pieces.put(readable), pieces.put(writable))
+        let pieces = readable.iter().chain(writable).copied();
+        if let Some(pieces) = self.table.pieces.put(pieces)
             && let Some(place) = self.table.requests.get_mut(usize::from(token))
         {
             *place = Some(InFlight {
                 record,
-                readable,
-                writable,
+                pieces,
+                readable: u16::try_from(readable.len()).unwrap_or(0),
             });
             self.in_flight += 1;
         }
@@ -201,10 +200,17 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         let request = self.table.requests.get_mut(usize::from(token));
         let request = request.and_then(Option::take).ok_or(Error::WrongToken)?;
         let mut inputs = Vec::new();
-        add_inputs(&mut inputs, self.table.pieces.iter(&request.readable));
         // The crate borrows the list for as long as its slices live, so it must not be dropped (it owns nothing).
         let mut outputs = ManuallyDrop::new(Vec::new());
-        add_outputs(&mut outputs, self.table.pieces.iter(&request.writable));
+        let mut readable = request.readable;
+        for piece in self.table.pieces.iter(&request.pieces) {
+            if readable != 0 {
+                readable -= 1;
+                add_inputs(&mut inputs, [piece]);
+            } else {
+                add_outputs(&mut outputs, [piece]);
+            }
+        }
         // SAFETY: these are the pieces that were added under this token.
         let written = unsafe { hardware.pop_used(token, &inputs, &mut outputs) };
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -250,20 +256,23 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
 
 /// Appends pieces that the hardware reads, as the crate wants them. The list is the caller's: to return one is to copy
 /// 4 KiB.
-fn add_inputs(list: &mut Vec<&[u8], MAX_PIECES>, pieces: impl Iterator<Item = Piece>) {
-    list.extend(pieces.take(MAX_PIECES).map(|piece| {
+fn add_inputs(list: &mut Vec<&[u8], MAX_PIECES>, pieces: impl IntoIterator<Item = Piece>) {
+    for piece in pieces {
         // SAFETY: mapped for as long as the PD runs. The slice only carries address and length to the crate,
         // which translates them (`DriverMemory::share`); neither it nor we read through it, so that it does
         // not matter that guest memory changes all the time.
-        unsafe { piece.memory().as_ref() }
-    }));
+        let piece = unsafe { piece.memory().as_ref() };
+        // There are no more than fit: `add` has counted them.
+        let _fits = list.push(piece);
+    }
 }
 
 /// Appends pieces that the hardware writes, as the crate wants them; see [`add_inputs`].
-fn add_outputs(list: &mut Vec<&mut [u8], MAX_PIECES>, pieces: impl Iterator<Item = Piece>) {
-    list.extend(pieces.take(MAX_PIECES).map(|piece| {
+fn add_outputs(list: &mut Vec<&mut [u8], MAX_PIECES>, pieces: impl IntoIterator<Item = Piece>) {
+    for piece in pieces {
         // SAFETY: as in `add_inputs`; nobody writes through it either, so that pieces of guest memory which a
         // guest has made overlap do no harm here.
-        unsafe { piece.memory().as_mut() }
-    }));
+        let piece = unsafe { piece.memory().as_mut() };
+        let _fits = list.push(piece);
+    }
 }

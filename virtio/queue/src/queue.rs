@@ -293,10 +293,11 @@ impl Queue {
             let bit = 1 << (head % WORD_BITS);
             *word = if out { *word | bit } else { *word & !bit };
         }
+        // As many as there are bits set, so it neither overflows nor falls below 0.
         self.out = if out {
-            self.out.saturating_add(1)
+            self.out.wrapping_add(1)
         } else {
-            self.out.saturating_sub(1)
+            self.out.wrapping_sub(1)
         };
     }
 }

@@ -96,11 +96,19 @@ impl<T: Slot> Consumer<T> {
     /// # Errors
     /// As [`available`](Self::available), which is called only if the entry was not there at the last look.
     pub fn peek(&mut self, offset: u32) -> Result<Option<T>, PeerFault> {
-        if self.known_available() <= offset && self.available()? <= offset {
-            return Ok(None);
-        }
+        let there = self.known_available() > offset || self.available()? > offset;
+        Ok(if there { self.at(offset) } else { None })
+    }
+
+    /// Whether the next `count` entries are there; looks at the peer only if it must.
+    pub(crate) fn has(&mut self, count: u32) -> Result<bool, PeerFault> {
+        Ok(self.known_available() >= count || self.available()? >= count)
+    }
+
+    /// A copy of the entry `offset` after the next one, which is known to be there.
+    pub(crate) fn at(&self, offset: u32) -> Option<T> {
         let cell = self.ring.slot(self.taken.wrapping_add(offset));
-        Ok(cell.map(T::load))
+        cell.map(T::load)
     }
 
     /// Takes `count` entries without looking at them; at most those known to be there.

@@ -135,7 +135,7 @@ impl<T: Slot> Producer<T> {
     }
 
     /// Writes a slot that is known to be free.
-    fn stage(&mut self, value: T) {
+    pub(crate) fn stage(&mut self, value: T) {
         if let Some(cell) = self.ring.slot(self.staged) {
             value.store(cell);
         }

@@ -172,11 +172,11 @@ impl Producer<Entry> {
         if !self.has_room(u32::from(count) + 1)? {
             return Ok(false);
         }
-        let mut whole = self.push(Header { count, ..header }.into())?;
+        self.stage(Header { count, ..header }.into());
         for segment in segments {
-            whole &= self.push((*segment).into())?;
+            self.stage((*segment).into());
         }
-        Ok(whole)
+        Ok(true)
     }
 }
 
@@ -199,16 +199,16 @@ impl Consumer<Entry> {
             });
         };
         let expected = u32::from(header.count) + 1;
-        if expected > 1 && self.peek(expected - 1)?.is_none() {
+        if !self.has(expected)? {
             let found = self.available()?;
             return Err(PeerFault::Torn { expected, found });
         }
-        self.skip(1);
-        for segment in wanted {
-            if let Some(entry) = self.pop()? {
+        for (offset, segment) in (1..).zip(wanted) {
+            if let Some(entry) = self.at(offset) {
                 *segment = entry.into();
             }
         }
+        self.skip(expected);
         Ok(Some(header))
     }
 }
