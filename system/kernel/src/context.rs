@@ -1,6 +1,6 @@
 //! A thread's registers, as the exception entry saves them.
 
-use sel4cp_abi::vcpu::CONTEXT_WORDS;
+use sel4cp_abi::vcpu::{CONTEXT_WORDS, context_word};
 
 /// Mode bits of SPSR.
 const MODE: u64 = 0x1f;
@@ -88,14 +88,19 @@ impl Context {
     }
 
     /// Word `index` of a register context (TCB ReadRegisters).
+    #[inline]
     pub fn word(&self, index: usize) -> u64 {
+        // Most words are general registers.
+        if let Some(x) = general_of(index).and_then(|x| self.x.get(x)) {
+            return *x;
+        }
         match index {
             0 => self.restart,
             1 => self.sp,
             2 => self.spsr,
             34 => self.tpidr,
             35 => self.tpidrro,
-            _ => general_of(index).map_or(0, |x| self.general(x)),
+            _ => 0,
         }
     }
 
@@ -122,16 +127,26 @@ impl Default for Context {
     }
 }
 
+/// The general registers in the order of a register context; what is none there is none here.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const ORDER: [u8; CONTEXT_WORDS] = {
+    let mut order = [NO_REGISTER; CONTEXT_WORDS];
+    let mut x = 0;
+    while x <= 30 {
+        if let Some(word) = context_word(x) {
+            order[word] = x;
+        }
+        x += 1;
+    }
+    order
+};
+const NO_REGISTER: u8 = u8::MAX;
+
 /// The general register at word `index` of a register context.
-const fn general_of(index: usize) -> Option<usize> {
-    Some(match index {
-        3..=11 => index - 3,
-        12..=14 => index - 12 + 16,
-        15..=16 => index - 15 + 29,
-        17..=23 => index - 17 + 9,
-        24..=33 => index - 24 + 19,
-        _ => return None,
-    })
+#[inline]
+fn general_of(index: usize) -> Option<usize> {
+    let x = ORDER.get(index).copied().unwrap_or(NO_REGISTER);
+    (x != NO_REGISTER).then_some(usize::from(x))
 }
 
 const _: () = assert!(CONTEXT_WORDS == 36);

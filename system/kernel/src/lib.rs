@@ -23,6 +23,7 @@ pub mod list_register;
 pub mod machine;
 mod notification;
 mod queue;
+mod ready;
 mod reply;
 mod report;
 mod schedule;

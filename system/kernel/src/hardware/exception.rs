@@ -208,11 +208,15 @@ fn next(kernel: &mut Kernel<Hardware>) -> *mut Context {
 
 fn synchronous(kernel: &mut Kernel<Hardware>) {
     let syndrome = ESR_EL2.get();
+    let class = syndrome::class(syndrome);
+    // Most are calls.
+    if matches!(class, Class::SupervisorCall | Class::HypervisorCall) {
+        return kernel.system_call();
+    }
     let Some(current) = kernel.current() else {
         return;
     };
-    match syndrome::class(syndrome) {
-        Class::SupervisorCall | Class::HypervisorCall => kernel.system_call(),
+    match class {
         Class::Fpu if kernel.thread(current).fpu => kernel.machine.give_fpu(current),
         Class::DataAbort | Class::InstructionAbort => {
             let thread = kernel.thread(current);
