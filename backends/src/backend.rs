@@ -161,10 +161,7 @@ impl<D: Device> Backend<D> {
         // A reset, a start and the kicks: more cannot have happened than the VMM wrote into three words.
         for _ in 0..3 {
             match self.link.poll() {
-                Some(Event::Reset) => {
-                    self.queues = Queues::default();
-                    self.device.stop();
-                }
+                Some(Event::Reset) => self.reset(),
                 Some(Event::Start) => {
                     if let Err(trouble) = self.start(&mut signals) {
                         self.fail(trouble, &mut signals);
@@ -205,7 +202,14 @@ impl<D: Device> Backend<D> {
             if self.device.config_changed() {
                 signals.vmm |= self.link.set_config(self.device.config());
             }
-        } else if let Some(facts) = self.device.facts() {
+        } else {
+            self.announce(signals);
+        }
+    }
+
+    #[cold]
+    fn announce(&mut self, signals: &mut Signals) {
+        if let Some(facts) = self.device.facts() {
             self.link.announce(&facts, self.device.config());
             self.announced = true;
             signals.vmm = true;
@@ -214,6 +218,7 @@ impl<D: Device> Backend<D> {
         }
     }
 
+    #[cold]
     fn start(&mut self, signals: &mut Signals) -> Result<(), Trouble> {
         let session = *self.link.session();
         if session.resumed {
@@ -227,7 +232,14 @@ impl<D: Device> Backend<D> {
         self.device.start(session.features)
     }
 
+    #[cold]
+    fn reset(&mut self) {
+        self.queues = Queues::default();
+        self.device.stop();
+    }
+
     /// The one place where a fault becomes DEVICE_NEEDS_RESET and a configuration interrupt (virtIO 1.2 §2.1.2).
+    #[cold]
     fn fail(&mut self, trouble: Trouble, signals: &mut Signals) {
         self.queues = Queues::default();
         signals.vmm |= self.link.needs_reset();

@@ -213,6 +213,7 @@ impl Block {
     }
 
     /// Fails what the driver will never complete.
+    #[cold]
     fn abandon(&mut self, queues: &mut Queues) {
         for index in 0..self.pending.len() {
             if let Some(pending) = self.pending.get_mut(index).and_then(Option::take) {

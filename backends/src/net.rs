@@ -280,6 +280,7 @@ impl Net {
     }
 
     /// Gives up what the driver will never complete: frames are lost, buffers are offered again.
+    #[cold]
     fn abandon(&mut self, queues: &mut Queues) {
         for slot in &mut self.sending {
             let token = slot.take();

@@ -185,6 +185,7 @@ impl Port {
         Ok(None)
     }
 
+    #[cold]
     fn send_reset(&mut self) -> Result<(), PeerFault> {
         self.reset_id = match self.reset_id.checked_add(1) {
             Some(next) => next,
@@ -233,16 +234,22 @@ impl Port {
     /// Notes a fault of the peer on its way to the caller.
     fn check<T>(&mut self, result: Result<T, PeerFault>) -> Result<T, PeerFault> {
         if let Err(fault) = result {
-            self.requests.discard();
-            self.failed = Some(fault);
-            // Asked now, so that the answer later is about a start after this.
-            self.requests.peer_restarted();
-            self.completions.peer_restarted();
+            self.fail(fault);
         }
         result
     }
 
+    #[cold]
+    fn fail(&mut self, fault: PeerFault) {
+        self.requests.discard();
+        self.failed = Some(fault);
+        // Asked now, so that the answer later is about a start after this.
+        self.requests.peer_restarted();
+        self.completions.peer_restarted();
+    }
+
     /// Meets a driver that has started again after its fault.
+    #[cold]
     fn recover(&mut self) -> bool {
         if !self.requests.peer_restarted() {
             return false;

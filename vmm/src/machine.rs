@@ -300,6 +300,7 @@ impl Machine {
     }
 
     /// vCPUs that are held for a device's reset go on: it is done.
+    #[cold]
     fn release(&mut self, index: usize) -> Result<(), Cause> {
         for vcpu in self.vcpus() {
             match self.state(vcpu) {

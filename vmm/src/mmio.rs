@@ -187,6 +187,7 @@ impl Transport {
         Effect::Line
     }
 
+    #[cold]
     fn write_status(&mut self, value: u32) -> Effect {
         if self.link.is_resetting() {
             // Another vCPU has begun a reset that is not done: a second one joins it, anything else is too early.
@@ -239,6 +240,7 @@ impl Transport {
             && !self.link.is_resetting()
     }
 
+    #[cold]
     fn configure(&mut self, register: Register, value: u32) {
         match register {
             Register::DeviceFeaturesSel => {
@@ -294,6 +296,7 @@ impl Transport {
     }
 
     /// The private copies after a reset (§2.4).
+    #[cold]
     fn forget(&mut self) {
         self.status = Status::empty();
         self.device_features_sel = 0;

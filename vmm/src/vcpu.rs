@@ -129,6 +129,7 @@ impl Context {
     ///
     /// # Errors
     /// The kernel's.
+    #[cold]
     pub fn finish(mut self, pc: u64, x: u8, value: u64) -> Result<(), Error> {
         let Some(index) = context_word(x) else {
             return resume_at(self.vcpu, pc);
@@ -147,6 +148,7 @@ impl Context {
     ///
     /// # Errors
     /// The kernel's.
+    #[cold]
     pub fn take(mut self, exception: Exception) -> Result<(), Error> {
         let (pc, sp, spsr) = (self.pc()?, self.word(CONTEXT_SP)?, self.spsr()?);
         let vbar = self.vcpu.read_register(VcpuRegister::VbarEl1)?;

@@ -45,6 +45,7 @@ impl Parts {
 
 impl Receive {
     /// Takes a buffer back with a part of a frame, and gives it to the guest with the others when it is the last.
+    #[inline(never)]
     pub(super) fn part(
         &mut self,
         mut queue: Option<&mut Queue>,

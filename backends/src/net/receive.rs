@@ -133,6 +133,7 @@ impl Receive {
     }
 
     /// Appends a buffer to a list.
+    #[inline(never)]
     pub(super) fn append(&mut self, mut list: List, head: u16, mut buffer: Buffer) -> List {
         buffer.next = None;
         buffer.offered = false;
@@ -158,6 +159,7 @@ impl Receive {
     }
 
     /// Takes the first buffer off the spare ones.
+    #[inline(never)]
     fn take_spare(&mut self) -> Option<(u16, Buffer)> {
         let head = self.spare.first?;
         let buffer = self.take(head)?;
@@ -266,6 +268,7 @@ impl Receive {
     }
 
     /// Adds a small buffer to those that are being joined.
+    #[inline(never)]
     fn join(
         &mut self,
         queue: &mut Queue,
@@ -303,6 +306,7 @@ impl Receive {
     }
 
     /// Submits the joined buffers; false when there is no room.
+    #[inline(never)]
     fn offer_joined(&mut self, port: &mut Port, segments: &mut [Segment]) -> Result<bool, Trouble> {
         let Some(first) = self.joining.first else {
             return Ok(true);
@@ -337,6 +341,7 @@ impl Receive {
     }
 
     /// Takes the rest of an offer, or of a list, from `next` on.
+    #[inline(never)]
     fn give_up(&mut self, mut queue: Option<&mut Queue>, mut next: Option<u16>) {
         while let Some(buffer) = next.and_then(|head| self.take(head)) {
             next = buffer.next;
@@ -347,6 +352,7 @@ impl Receive {
     }
 
     /// Gives everything back without a frame: the driver has forgotten all offers.
+    #[cold]
     pub(super) fn abandon(&mut self, mut queue: Option<&mut Queue>, counters: &mut Counters) {
         for head in 0..QUEUE_SIZE {
             if matches!(self.slot(head), Some(Some(buffer)) if buffer.offered) {
@@ -378,6 +384,18 @@ impl Receive {
             );
             return Arrival::Known;
         }
+        self.completed_otherwise(queue, first, done, counters)
+    }
+
+    /// Gives the buffers of an offer back that holds a frame together with others, a part of one, or none.
+    #[inline(never)]
+    fn completed_otherwise(
+        &mut self,
+        queue: Option<&mut Queue>,
+        first: u16,
+        done: &Completion,
+        counters: &mut Counters,
+    ) -> Arrival {
         let buffer = match self.slot(first) {
             Some(slot) => slot.take_if(|buffer| buffer.offered),
             None => None,

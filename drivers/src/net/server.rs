@@ -325,6 +325,7 @@ impl<T: Transport> Server<T> {
     }
 
     /// The interface says that its configuration has changed, or that it is broken.
+    #[cold]
     fn changed(&mut self) {
         let status = self.interface.transport.get_status();
         if status.contains(DeviceStatus::DEVICE_NEEDS_RESET) {
@@ -340,6 +341,7 @@ impl<T: Transport> Server<T> {
 
     /// Resets the interface: there is no other way to get receive buffers back. All buffers are given back
     /// undone, after the interface has said that it does not touch them any more.
+    #[cold]
     fn recover(&mut self) {
         if let Err(error) = reset(&mut self.interface.transport) {
             fatal!("interface: {error}");
@@ -363,6 +365,7 @@ impl<T: Transport> Server<T> {
         }
     }
 
+    #[cold]
     fn publish(&mut self) {
         self.info.change(self.interface.facts());
         self.port.backend().notify();

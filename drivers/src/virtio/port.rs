@@ -106,6 +106,7 @@ impl Port {
     }
 
     /// Meets a backend that has started again where it is now; false if it has not.
+    #[cold]
     fn meet_again(&mut self) -> bool {
         let restarted = self.requests.peer_restarted() | self.completions.peer_restarted();
         if restarted {
@@ -119,6 +120,7 @@ impl Port {
         restarted
     }
 
+    #[cold]
     fn report(&mut self, fault: PeerFault) {
         if self.reports != 0 {
             self.reports -= 1;

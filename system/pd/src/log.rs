@@ -98,11 +98,13 @@ pub(crate) fn open(header: &'static Header) {
 
 /// Writes one line, with the PD's name in front.
 #[doc(hidden)]
+#[cold]
 pub fn line(arguments: fmt::Arguments<'_>) {
     plain(format_args!("{}: {arguments}", sys::name()));
 }
 
 /// Writes one line, or a few that belong together, as they are: for those that say themselves who speaks.
+#[cold]
 pub fn plain(arguments: fmt::Arguments<'_>) {
     with(|state| {
         if let Ok(mut log) = state.log.try_borrow_mut() {
@@ -151,6 +153,7 @@ macro_rules! fatal {
 
 /// What [`fatal!`](crate::fatal) does.
 #[doc(hidden)]
+#[cold]
 pub fn stop(arguments: fmt::Arguments<'_>) -> ! {
     last_line(format_args!("stopped: {arguments}"));
     sys::stop()

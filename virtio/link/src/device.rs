@@ -102,6 +102,7 @@ impl DeviceEnd {
     }
 
     /// A snapshot of the session, if the driver is ready.
+    #[cold]
     fn start(&mut self) -> Option<Event> {
         let vmm = &self.page.vmm;
         // Acquire: features and queues were written before DRIVER_OK.

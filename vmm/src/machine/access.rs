@@ -99,6 +99,7 @@ impl Machine {
 
     /// Holds the vCPU. It is suspended, because a kernel that finds a fault unanswered at the next receive gives up
     /// the answer, and a debug kernel prints that.
+    #[cold]
     fn hold(&mut self, vcpu: Vcpu, hold: Hold) -> Result<(), Cause> {
         self.set_state(vcpu, State::Held(hold));
         Ok(vcpu.suspend()?)
@@ -143,6 +144,7 @@ impl Machine {
     }
 
     /// The UART's peer has taken output: vCPUs that are held go on, as long as there is room.
+    #[cold]
     pub(super) fn uart_has_room(&mut self) -> Result<(), Cause> {
         for vcpu in self.vcpus() {
             let State::Held(Hold::Uart { value, ip }) = self.state(vcpu) else {

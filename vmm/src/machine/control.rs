@@ -72,6 +72,7 @@ impl Machine {
     }
 
     /// The control service has notified: carries its order out, if there is one.
+    #[cold]
     pub(super) fn ordered(&mut self) -> Result<(), Cause> {
         let Some(order) = self.control.take() else {
             return Ok(());
@@ -105,6 +106,7 @@ impl Machine {
     }
 
     /// Suspends the vCPUs that run. Those that do not are kept from going on by [`wake`](Self::wake) and [`go_on`](Self::go_on).
+    #[cold]
     pub(super) fn freeze(&self) -> Result<(), Cause> {
         for vcpu in self.vcpus() {
             if self.state(vcpu) == State::Running {

@@ -72,6 +72,7 @@ impl Machine {
     }
 
     /// SMC: the arguments are in the registers.
+    #[cold]
     pub(super) fn firmware_call(&mut self, vcpu: Vcpu) -> Result<(), Cause> {
         let mut context = Context::new(vcpu);
         let next = context.pc()?.wrapping_add(INSTRUCTION);
@@ -80,6 +81,7 @@ impl Machine {
     }
 
     /// A firmware call; the vCPU goes on at `next`, if it does.
+    #[cold]
     pub(super) fn firmware(
         &mut self,
         vcpu: Vcpu,
@@ -155,6 +157,7 @@ impl Machine {
     }
 
     /// Stops the guest because of `vcpu`, with a report; nobody else is affected.
+    #[cold]
     pub(super) fn stop(&mut self, vcpu: Vcpu, cause: &Cause) {
         if matches!(
             self.phase,
@@ -169,6 +172,7 @@ impl Machine {
     }
 
     /// Like [`end`](Self::end), and goes on at once if there is nothing to wait for.
+    #[cold]
     pub(super) fn end_and_proceed(&mut self, after: After) -> Result<(), Cause> {
         self.end(after);
         self.proceed()
@@ -197,6 +201,7 @@ impl Machine {
     }
 
     /// A backend is ready, or has reset its device: goes on if that was the last one.
+    #[cold]
     pub(super) fn proceed(&mut self) -> Result<(), Cause> {
         match self.phase {
             Phase::Waiting => {
@@ -256,6 +261,7 @@ impl Machine {
 
     /// An exit of a vCPU that drains: it is done, unless the kernel tells about the ends of interrupts. Anything else
     /// than the code's last instruction means that it could not do more.
+    #[cold]
     fn drained(&mut self, vcpu: Vcpu, exit: Exit) -> Result<bool, Cause> {
         match exit {
             Exit::Maintenance(list_register) => {
@@ -294,6 +300,7 @@ impl Machine {
     }
 
     /// Starts the guest if all its backends are there. A guest that cannot be loaded is stopped, with a report.
+    #[cold]
     pub(super) fn start_when_ready(&mut self) {
         if self.phase != Phase::Waiting
             || !self

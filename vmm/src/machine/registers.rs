@@ -16,6 +16,7 @@ const BOTH_GROUPS: u8 = 3;
 impl Machine {
     /// Serves an access. What belongs to debug or to the performance monitors reads as zero and ignores writes, which
     /// says to a guest that there are none in use. A GICv3's guest has some of that. All others are undefined.
+    #[cold]
     pub(super) fn system_register(
         &mut self,
         vcpu: Vcpu,
