@@ -4,6 +4,7 @@
 //! frame without it, and with what it asks for of what the hardware offers. A received frame's is written here, or by hardware that merges
 //! buffers.
 
+mod joined;
 mod merged;
 mod receive;
 

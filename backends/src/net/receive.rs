@@ -38,11 +38,11 @@ pub(super) struct Buffer {
     /// A small buffer's memory; of a buffer that is offered alone, its two bytes of `num_buffers`.
     pub(super) pieces: [Span; PIECES],
     /// It was offered as it is.
-    alone: bool,
+    pub(super) alone: bool,
     /// It is with the driver, as the first of its offer.
-    offered: bool,
+    pub(super) offered: bool,
     /// Segments of that offer.
-    segments: usize,
+    pub(super) segments: usize,
     /// The next buffer of the same offer, or of the same list.
     pub(super) next: Option<u16>,
 }
@@ -54,27 +54,27 @@ pub(super) struct List {
     last: Option<u16>,
     /// Bytes and pieces of all.
     pub(super) bytes: u32,
-    pieces: usize,
+    pub(super) pieces: usize,
 }
 
 /// The device's side of the receive queue.
 pub(super) struct Receive {
     pub(super) ram: GuestRam,
     /// Bytes of the longest frame with its header.
-    wanted: u32,
+    pub(super) wanted: u32,
     merge: Merge,
     /// By the head of their chain.
     buffers: [Option<Buffer>; QUEUE_SIZE as usize],
     /// Offers that are with the driver, and their segments.
     pub(super) offers: u32,
-    segments: usize,
+    pub(super) segments: usize,
     /// Segments beyond which nothing is offered: more than the hardware holds would wait in the ring, and the frames
     /// to be sent behind them.
     most_segments: usize,
     /// Small buffers that are being joined.
-    joining: List,
+    pub(super) joining: List,
     /// Small buffers that came back unused.
-    spare: List,
+    pub(super) spare: List,
     /// Buffers that came back with a part of a frame.
     pub(super) parts: Parts,
 }
@@ -124,7 +124,7 @@ impl Receive {
         self.offers == 0
     }
 
-    fn slot(&mut self, head: u16) -> Option<&mut Option<Buffer>> {
+    pub(super) fn slot(&mut self, head: u16) -> Option<&mut Option<Buffer>> {
         self.buffers.get_mut(usize::from(head))
     }
 
@@ -156,18 +156,6 @@ impl Receive {
             *slot = Some(buffer);
         }
         list
-    }
-
-    /// Takes the first buffer off the spare ones.
-    #[inline(never)]
-    fn take_spare(&mut self) -> Option<(u16, Buffer)> {
-        let head = self.spare.first?;
-        let buffer = self.take(head)?;
-        self.spare.first = buffer.next;
-        if buffer.next.is_none() {
-            self.spare = List::default();
-        }
-        Some((head, buffer))
     }
 
     /// Offers the guest's buffers to the driver. True: there is more, and nobody will say so.
@@ -265,79 +253,6 @@ impl Receive {
             let _fits = chain.writer().write_all(header().as_bytes());
         }
         Ok(port.submit(offer_header(token.head()), segments)?)
-    }
-
-    /// Adds a small buffer to those that are being joined.
-    #[inline(never)]
-    fn join(
-        &mut self,
-        queue: &mut Queue,
-        token: Token,
-        chain: &Chain<'_>,
-        len: u32,
-        counters: &mut Counters,
-    ) {
-        let mut pieces = [Span::EMPTY; PIECES];
-        // §5.1.6.3.1: a buffer has room for the header.
-        if len < NetHeader::SIZE || chain.writable().len() > PIECES {
-            counters.add(counter::RECEIVE_FAILED, 1);
-            let _fresh = queue.complete(token, 0);
-            return;
-        }
-        for (place, span) in pieces.iter_mut().zip(chain.writable()) {
-            *place = *span;
-        }
-        let head = token.head();
-        let buffer = Buffer {
-            token,
-            len,
-            pieces,
-            alone: false,
-            offered: false,
-            segments: 0,
-            next: None,
-        };
-        self.joining = self.append(self.joining, head, buffer);
-    }
-
-    /// Whether the joined buffers hold a frame, or as much as an offer can have.
-    fn is_joined(&self, segments: usize) -> bool {
-        self.joining.bytes >= self.wanted || self.joining.pieces + PIECES > segments
-    }
-
-    /// Submits the joined buffers; false when there is no room.
-    #[inline(never)]
-    fn offer_joined(&mut self, port: &mut Port, segments: &mut [Segment]) -> Result<bool, Trouble> {
-        let Some(first) = self.joining.first else {
-            return Ok(true);
-        };
-        let mut count = 0;
-        let mut next = Some(first);
-        while let Some(Some(buffer)) = next.and_then(|head| self.slot(head)) {
-            for piece in buffer.pieces.iter().filter(|piece| !piece.is_empty()) {
-                if let Some(place) = segments.get_mut(count) {
-                    *place = segment(*piece);
-                    count += 1;
-                }
-            }
-            next = buffer.next;
-        }
-        if let Some(Some(buffer)) = self.slot(first) {
-            let pieces = buffer.pieces;
-            scatter(&self.ram, pieces, header().as_bytes());
-        }
-        let segments = segments.get(..count).unwrap_or_default();
-        if !port.submit(offer_header(first), segments)? {
-            return Ok(false);
-        }
-        if let Some(Some(buffer)) = self.slot(first) {
-            buffer.offered = true;
-            buffer.segments = count;
-        }
-        self.joining = List::default();
-        self.offers += 1;
-        self.segments += count;
-        Ok(true)
     }
 
     /// Takes the rest of an offer, or of a list, from `next` on.
@@ -482,7 +397,7 @@ impl Receive {
 }
 
 /// The ring's words for a buffer offered to the driver.
-fn offer_header(first: u16) -> Header {
+pub(super) fn offer_header(first: u16) -> Header {
     Header {
         id: first | RECEIVE_ID,
         op: RECEIVE,
@@ -491,7 +406,7 @@ fn offer_header(first: u16) -> Header {
 }
 
 /// A piece of guest memory that the hardware writes.
-fn segment(span: Span) -> Segment {
+pub(super) fn segment(span: Span) -> Segment {
     Segment {
         offset: span.offset(),
         len: span.len(),
@@ -500,7 +415,7 @@ fn segment(span: Span) -> Segment {
 }
 
 /// What precedes a frame: nothing is offloaded, and it is in one buffer until it turns out to be in more.
-fn header() -> NetHeader {
+pub(super) fn header() -> NetHeader {
     NetHeader {
         num_buffers: 1.into(),
         ..NetHeader::default()
