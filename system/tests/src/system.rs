@@ -115,8 +115,10 @@ impl System {
         self.boot_as(|command| command)
     }
 
-    /// Like [`Self::boot`], with `tap` for QEMU's user-mode network, and waits for the guest's address too.
-    pub fn boot_behind(self, tap: &Tap) -> Machine {
+    /// Like [`Self::boot`], with `tap` for QEMU's user-mode network and a network device for bulk, as in a benchmark; waits for the
+    /// guest's address too.
+    pub fn boot_behind(mut self, tap: &Tap) -> Machine {
+        self.options.bulk = true;
         let mut machine = self.boot_as(|command| tap.command(&command));
         machine.run(ADDRESS);
         machine
