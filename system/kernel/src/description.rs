@@ -22,6 +22,7 @@ fn byte(number: u32) -> u8 {
 
 impl<M: Machine> Kernel<M> {
     /// Brings a checked description to life, with a system counter of this frequency in Hz.
+    #[cold]
     pub fn start(&mut self, description: Description<'static>, frequency: u64) {
         self.description = Some(description);
         self.debug = description.header.flags & Header::DEBUG != 0;

@@ -34,11 +34,12 @@ use world::World;
 /// Words of an IPC buffer, less one: a mask.
 const BUFFER_MASK: usize = 511;
 
-/// The hardware's state.
+/// The hardware's state, in the order of its memory: what is seldom used comes last.
+#[repr(C)]
 pub(crate) struct Hardware {
     gic: Gic,
-    fpu: Fpu,
     world: World,
+    fpu: Fpu,
 }
 
 impl Hardware {

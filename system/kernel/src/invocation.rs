@@ -109,6 +109,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[cold]
     fn reply_error(&mut self, thread: ThreadId, refusal: Refusal) {
         let (error, length) = match refusal {
             Refusal::InvalidArgument(number) => {
@@ -131,6 +132,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Says by name what was refused.
+    #[cold]
     fn print_refusal(&mut self, request: &Request, cap: Cap) {
         let refusals = &mut self.threads[request.thread].refusals;
         if *refusals >= PRINTED_REFUSALS {
@@ -172,6 +174,7 @@ impl<M: Machine> Kernel<M> {
         Ok(Answer::Empty)
     }
 
+    #[cold]
     fn invoke_budget(&mut self, request: Request, budget: ThreadId) -> Outcome {
         if request.label == self.labels.sched_context_consumed {
             let consumed = self.take_consumed(budget);
@@ -194,6 +197,7 @@ impl<M: Machine> Kernel<M> {
         Ok(Answer::Word(consumed))
     }
 
+    #[cold]
     fn invoke_space(&mut self, request: Request, space: SpaceId) -> Outcome {
         let labels = &self.labels;
         let operation = match request.label {
@@ -230,6 +234,7 @@ impl<M: Machine> Kernel<M> {
         Ok(Answer::Empty)
     }
 
+    #[cold]
     fn invoke_secure(&mut self, request: Request) -> Outcome {
         if request.label != self.labels.arm_smc_call {
             return Err(Refusal::IllegalOperation);

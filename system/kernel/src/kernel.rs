@@ -18,21 +18,23 @@ use sel4cp_abi::message::{BUFFER_FIRST, REGISTERS};
 /// The first CPU register that holds a word of a message (x2).
 const FIRST_WORD: usize = 2;
 
-/// Everything the kernel knows.
+/// Everything the kernel knows. In the order of its memory: what each call needs comes first, in few pages, and the first entries of a
+/// table are those in use.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Kernel<M> {
+    pub(crate) labels: Labels,
+    pub(crate) debug: bool,
+    pub(crate) schedule: Schedule,
+    pub(crate) endpoints: Table<DomainId, Endpoint, { DomainId::LIMIT }>,
+    pub(crate) replies: Table<DomainId, Reply, { DomainId::LIMIT }>,
+    pub(crate) notifications: Table<DomainId, Notification, { DomainId::LIMIT }>,
+    pub(crate) contexts: Table<ThreadId, SchedContext, { ThreadId::LIMIT }>,
     /// The hardware.
     pub machine: M,
     pub(crate) threads: Table<ThreadId, Thread, { ThreadId::LIMIT }>,
-    pub(crate) contexts: Table<ThreadId, SchedContext, { ThreadId::LIMIT }>,
-    pub(crate) endpoints: Table<DomainId, Endpoint, { DomainId::LIMIT }>,
-    pub(crate) notifications: Table<DomainId, Notification, { DomainId::LIMIT }>,
-    pub(crate) replies: Table<DomainId, Reply, { DomainId::LIMIT }>,
     pub(crate) caps: Table<DomainId, CapSpace, { DomainId::LIMIT }>,
-    pub(crate) schedule: Schedule,
     pub(crate) routes: Routes,
-    pub(crate) labels: Labels,
-    pub(crate) debug: bool,
     pub(crate) description: Option<Description<'static>>,
 }
 
@@ -159,6 +161,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A thread's name for messages.
+    #[cold]
     pub(crate) fn name(&self, thread: ThreadId) -> &'static str {
         let Some(description) = &self.description else {
             return "?";

@@ -59,6 +59,7 @@ impl Fault {
 
 impl<M: Machine> Kernel<M> {
     /// Prints what happened to a domain.
+    #[cold]
     pub(crate) fn report(&mut self, thread: ThreadId, fault: &Fault) {
         let name = self.name(thread);
         let context = self.threads[thread].context;

@@ -201,14 +201,21 @@ impl<M: Machine> Kernel<M> {
 
     /// Makes a chosen thread go on where it should.
     fn activate(&mut self, next: ThreadId) {
-        if let Some(budget) = self.threads[next].yielded_to.take() {
-            let consumed = self.take_consumed(budget);
-            self.reply_words(next, &[consumed]);
+        if self.threads[next].yielded_to.is_some() {
+            self.answer_yield(next);
         }
         let thread = &mut self.threads[next];
         if thread.state == State::Restart {
             thread.context.pc = thread.context.restart;
             thread.state = State::Running;
+        }
+    }
+
+    #[cold]
+    fn answer_yield(&mut self, thread: ThreadId) {
+        if let Some(budget) = self.threads[thread].yielded_to.take() {
+            let consumed = self.take_consumed(budget);
+            self.reply_words(thread, &[consumed]);
         }
     }
 
@@ -296,6 +303,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The running thread gives the rest of its turn up.
+    #[cold]
     pub(crate) fn yield_turn(&mut self, thread: ThreadId) {
         let now = self.machine.now();
         if let Some(budget) = self.schedule.charged {
@@ -309,6 +317,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A thread's turn is over: it goes to the end of its queue, or waits for budget.
+    #[cold]
     fn end_turn(&mut self, thread: ThreadId, now: u64) {
         self.schedule.changed = true;
         self.dequeue(thread);
@@ -326,6 +335,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Puts a thread into the queue of those that wait for budget.
+    #[cold]
     fn postpone(&mut self, thread: ThreadId) {
         self.dequeue(thread);
         let time = self.ready_at(thread);
@@ -341,6 +351,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Lets those go on whose budget has come.
+    #[cold]
     fn awaken(&mut self) {
         let now = self.machine.now();
         while let Some(first) = self.schedule.release.first() {

@@ -204,6 +204,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A message to the monitor, which is built in: with label 0 a passive domain says that its `init` is done.
+    #[cold]
     fn tell_monitor(
         &mut self,
         thread: ThreadId,
@@ -234,6 +235,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The system calls of a debug kernel.
+    #[cold]
     fn debug_call(&mut self, thread: ThreadId, call: Syscall, argument: u64) {
         let name = self.name(thread);
         match call {

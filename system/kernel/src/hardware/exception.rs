@@ -199,11 +199,16 @@ fn next(kernel: &mut Kernel<Hardware>) -> *mut Context {
             machine.enter(thread, state);
             return &raw mut state.context;
         }
-        kernel.machine.rest();
-        // Interrupts are masked, but end the wait all the same.
-        aarch64_cpu::asm::wfi();
-        interrupt::handle(kernel);
+        idle(kernel);
     }
+}
+
+#[cold]
+fn idle(kernel: &mut Kernel<Hardware>) {
+    kernel.machine.rest();
+    // Interrupts are masked, but end the wait all the same.
+    aarch64_cpu::asm::wfi();
+    interrupt::handle(kernel);
 }
 
 fn synchronous(kernel: &mut Kernel<Hardware>) {
@@ -213,6 +218,12 @@ fn synchronous(kernel: &mut Kernel<Hardware>) {
     if matches!(class, Class::SupervisorCall | Class::HypervisorCall) {
         return kernel.system_call();
     }
+    rare(kernel, class, syndrome);
+}
+
+/// Other exceptions than calls.
+#[inline(never)]
+fn rare(kernel: &mut Kernel<Hardware>, class: Class, syndrome: u64) {
     let Some(current) = kernel.current() else {
         return;
     };

@@ -79,11 +79,12 @@ unsafe extern "C" {
 struct Registers([u64; 66]);
 
 /// Who has the FPU, and the registers of all others.
+#[repr(C)]
 pub(super) struct Fpu {
     owner: Option<ThreadId>,
-    saved: Table<ThreadId, Registers, { ThreadId::LIMIT }>,
     /// Whether CPTR_EL2 allows the FPU, to write it only when that changes; unknown before the first time.
     allowed: Option<bool>,
+    saved: Table<ThreadId, Registers, { ThreadId::LIMIT }>,
 }
 
 impl Fpu {
@@ -96,6 +97,7 @@ impl Fpu {
     }
 
     /// Gives the FPU to a thread that used it.
+    #[cold]
     pub(super) fn give(&mut self, thread: ThreadId) {
         self.enable();
         self.save();
@@ -105,6 +107,7 @@ impl Fpu {
     }
 
     /// Takes the FPU away from a thread.
+    #[cold]
     pub(super) fn release(&mut self, thread: ThreadId) {
         if self.owner == Some(thread) {
             self.enable();

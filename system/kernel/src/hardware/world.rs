@@ -84,9 +84,8 @@ const CNTKCTL_FREE: u64 = CNTKCTL_EL1::EL0VCTEN::SET.value
 pub(super) const CPACR_ALLOW: u64 = CPACR_EL1::FPEN::TrapNothing.value;
 
 /// The state of the processor below EL2.
+#[repr(C)]
 pub(super) struct World {
-    spaces: Spaces,
-    vcpus: Table<VcpuId, Vcpu, { VcpuId::LIMIT }>,
     list_registers: u8,
     /// The vCPU whose registers are loaded.
     loaded: Option<VcpuId>,
@@ -106,6 +105,8 @@ pub(super) struct World {
     maintenance_active: bool,
     /// Whether the virtual timer's interrupt is off in the distributor.
     timer_off: bool,
+    spaces: Spaces,
+    vcpus: Table<VcpuId, Vcpu, { VcpuId::LIMIT }>,
 }
 
 impl World {
@@ -194,6 +195,7 @@ impl World {
     }
 
     /// Puts a domain's SCTLR_EL1 in the place of the guest's.
+    #[cold]
     fn swap_sctlr(&mut self, guest: u64) {
         if let Some(vcpu) = self.loaded {
             self.vcpus[vcpu].set(VcpuRegister::SctlrEl1, guest);
@@ -203,6 +205,7 @@ impl World {
     }
 
     /// Puts a domain's CNTKCTL_EL1 in the place of the guest's.
+    #[cold]
     fn swap_cntkctl(&mut self, guest: u64) {
         if let Some(vcpu) = self.loaded {
             self.vcpus[vcpu].set(VcpuRegister::CntkctlEl1, guest);
@@ -244,6 +247,7 @@ impl World {
 
     /// Replaces the registers that are loaded by those of another vCPU. What differs while a domain runs is in its
     /// saved state afterwards.
+    #[cold]
     fn load(&mut self, gic: &mut Gic, vcpu: VcpuId) {
         if let Some(old) = self.loaded {
             for register in [

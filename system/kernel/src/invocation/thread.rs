@@ -88,6 +88,7 @@ impl<M: Machine> Kernel<M> {
         Ok(Answer::Empty)
     }
 
+    #[cold]
     fn change_priority(&mut self, request: Request, target: ThreadId) -> Outcome {
         request.needs(1)?;
         let authority = self.extra_cap(&request)?;
@@ -105,6 +106,7 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[cold]
     fn set_flags(&mut self, request: Request, target: ThreadId) -> Outcome {
         request.needs(2)?;
         let clear = self.word(request.thread, 0);
@@ -119,6 +121,7 @@ impl<M: Machine> Kernel<M> {
         Ok(Answer::Word(flags))
     }
 
+    #[cold]
     fn bind_notification(&mut self, request: Request, target: ThreadId) -> Outcome {
         let cap = self.extra_cap(&request)?;
         if self.threads[target].notification.is_some() {
