@@ -1,15 +1,19 @@
 //! The network device (virtIO 1.2 §5.1): frames by DMA between the guest's buffers and a driver's hardware.
 //!
 //! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
-//! frame without it, and with what it asks for of what the hardware offers. A received frame's is written here, or by hardware that merges
-//! buffers.
+//! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here ([`cut`]), with
+//! copies of the frame. A received frame's header is written here, or by hardware that merges buffers.
 
+mod cut;
+mod headers;
 mod merged;
 mod receive;
+mod slots;
 
 use crate::backend::{Device, Step, Trouble};
 use crate::port::{Port, PortEvent};
 use crate::queues::Queues;
+use cut::{Cut, Progress, SLOT_ID};
 use merged::Arrival;
 use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
@@ -19,10 +23,11 @@ use sel4cp_model::net::{
     VLAN_TAG,
 };
 use sel4cp_model::{DeviceType, features};
-use sel4cp_queue::{Chain, Queue, Token};
+use sel4cp_queue::{Chain, Queue, Reader, Token};
 use sel4cp_ring::layout::DeviceRegion;
 use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
+use slots::SLOTS;
 use zerocopy::IntoBytes;
 
 /// Entries of each queue, and most frames in flight each way.
@@ -48,9 +53,11 @@ pub mod counter {
     pub const RECEIVE_FAILED: usize = 5;
     /// How often a frame or buffer waited for the ring.
     pub const DELAYED: usize = 6;
+    /// Frames that were made here: a checksum was completed, or a longer one was cut.
+    pub const MADE: usize = 7;
     /// How many there are.
     pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();
-    const _: () = assert!(COUNT == DELAYED + 1);
+    const _: () = assert!(COUNT == MADE + 1);
 }
 
 /// The device's counters.
@@ -71,7 +78,9 @@ pub struct Net {
     config: Config,
     config_changed: bool,
     known: bool,
-    /// What the hardware does to frames, and what of that the guest's driver has accepted.
+    /// What the hardware does to frames.
+    hardware: Features,
+    /// What it or this domain does to them, and what of that the guest's driver has accepted.
     offered: Features,
     accepted: Features,
     /// Whether the hardware can merge receive buffers.
@@ -81,13 +90,22 @@ pub struct Net {
     /// Frames that are being sent, by the head of their chain.
     sending: [Option<Token>; QUEUE_SIZE as usize],
     in_flight: u32,
+    /// What this domain does to frames.
+    cut: Cut,
     receive: Receive,
     counters: Counters,
 }
 
 impl Net {
-    /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`.
-    pub fn new(region: DeviceRegion, ram: GuestRam, mac: [u8; 6], mtu: u16) -> Self {
+    /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`. In `frames`, which
+    /// the driver knows, it makes frames that the hardware cannot make.
+    pub fn new(
+        region: DeviceRegion,
+        ram: GuestRam,
+        frames: Option<GuestRam>,
+        mac: [u8; 6],
+        mtu: u16,
+    ) -> Self {
         Self {
             port: Port::new(region),
             config: Config {
@@ -97,6 +115,7 @@ impl Net {
             },
             config_changed: false,
             known: false,
+            hardware: Features::empty(),
             offered: Features::empty(),
             accepted: Features::empty(),
             merges: false,
@@ -104,6 +123,7 @@ impl Net {
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
+            cut: Cut::new(ram, frames),
             receive: Receive::new(ram),
             counters: Counters::default(),
         }
@@ -123,14 +143,24 @@ impl Net {
         self.config.status = status.into();
         self.receive.limit(interface.receive_buffers);
         let features = Features::from_bits_truncate(interface.features);
-        self.offered = features.consistent_offloads();
+        self.hardware = features.consistent_offloads();
+        self.offered = self.hardware;
+        if self.cut.holds(self.longest()) {
+            self.offered |= Features::TRANSMIT_OFFLOADS;
+        }
         self.merges = features.contains(Features::MRG_RXBUF);
         self.known = true;
     }
+
+    /// Bytes of the longest frame of the link.
+    fn longest(&self) -> u32 {
+        u32::from(self.config.mtu.get()) + ETHERNET_HEADER + VLAN_TAG
+    }
 }
 
-/// What a frame's header asks for, if that was agreed on (§5.1.6.2.1): without the features a driver leaves the fields 0.
-fn offload(header: &NetHeader, accepted: Features) -> Option<Offload> {
+/// What a frame's header asks for, and the features of one who does it, if that was agreed on (§5.1.6.2.1): without the features a driver
+/// leaves the fields 0.
+fn offload(header: &NetHeader, accepted: Features) -> Option<(Offload, Features)> {
     let needed = match header.flags {
         0 => Features::empty(),
         NetHeader::NEEDS_CSUM => Features::CSUM,
@@ -143,8 +173,11 @@ fn offload(header: &NetHeader, accepted: Features) -> Option<Offload> {
             NetHeader::GSO_TCPV6 => Features::HOST_TSO6,
             _ => return None,
         };
-    let ecn = header.gso_type & NetHeader::GSO_ECN != 0;
-    if !accepted.contains(needed) || ecn && !accepted.contains(Features::HOST_ECN) {
+    let needed = match header.gso_type & NetHeader::GSO_ECN {
+        0 => needed,
+        _ => needed | Features::HOST_ECN,
+    };
+    if !accepted.contains(needed) {
         return None;
     }
     let mut offload = Offload::default();
@@ -158,19 +191,23 @@ fn offload(header: &NetHeader, accepted: Features) -> Option<Offload> {
         offload.hdr_len = header.hdr_len.get();
         offload.gso_size = header.gso_size.get();
     }
-    Some(offload)
+    Some((offload, needed))
 }
 
-/// Checks what the guest wants to transmit, and writes where the frame is to `segments`. How many segments and bytes it has.
-fn frame(
-    chain: &Chain<'_>,
-    mtu: u16,
-    accepted: Features,
-    segments: &mut [Segment],
-) -> Option<(usize, u64, Offload)> {
+/// What the guest wants to transmit.
+struct Frame<'s> {
+    reader: Reader<'s>,
+    bytes: u64,
+    offload: Offload,
+    /// The features of one who does that.
+    needed: Features,
+}
+
+/// Checks what the guest wants to transmit.
+fn frame<'s>(chain: &Chain<'s>, mtu: u16, accepted: Features) -> Option<Frame<'s>> {
     let mut reader = chain.reader();
     let header = reader.read_obj::<NetHeader>().ok()?;
-    let offload = offload(&header, accepted)?;
+    let (offload, needed) = offload(&header, accepted)?;
     let bytes = reader.remaining();
     let longest = u64::from(u32::from(mtu) + ETHERNET_HEADER + VLAN_TAG);
     let fits = bytes <= longest || offload.gso_type != 0;
@@ -178,6 +215,16 @@ fn frame(
     {
         return None;
     }
+    Some(Frame {
+        reader,
+        bytes,
+        offload,
+        needed,
+    })
+}
+
+/// Writes where a frame is to `segments`. How many it has.
+fn locate(reader: &Reader<'_>, segments: &mut [Segment]) -> Option<usize> {
     let mut places = segments.iter_mut();
     let mut count = 0;
     for span in reader.spans() {
@@ -188,7 +235,7 @@ fn frame(
         };
         count += 1;
     }
-    Some((count, bytes, offload))
+    Some(count)
 }
 
 impl Net {
@@ -198,8 +245,11 @@ impl Net {
             return Ok(false);
         }
         for _ in 0..queue.size() {
+            if let Some(again) = self.make(queue)? {
+                return Ok(again);
+            }
             let Some((token, chain)) = queue.pop(&mut self.spans)? else {
-                if self.in_flight >= BUSY {
+                if self.in_flight + self.cut.slots.in_flight() >= BUSY {
                     // `harvest` has asked for the next completion, and one comes: then this domain looks again.
                     queue.disable_notifications();
                     return Ok(false);
@@ -207,11 +257,20 @@ impl Net {
                 return Ok(queue.enable_notifications()?);
             };
             let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
-            let frame = frame(&chain, mtu, accepted, &mut self.segments);
-            let Some((count, bytes, offload)) = frame else {
-                self.counters.add(counter::TRANSMIT_DROPPED, 1);
-                // It was popped from this queue just now.
-                let _fresh = queue.complete(token, 0);
+            let Some(frame) = frame(&chain, mtu, accepted) else {
+                self.refuse(queue, token);
+                continue;
+            };
+            let (bytes, offload) = (frame.bytes, frame.offload);
+            if !self.hardware.contains(frame.needed) {
+                match self.cut.begin(token, &frame.reader, &offload, mtu.into()) {
+                    Ok(()) => self.taken(bytes),
+                    Err(token) => self.refuse(queue, token),
+                }
+                continue;
+            }
+            let Some(count) = locate(&frame.reader, &mut self.segments) else {
+                self.refuse(queue, token);
                 continue;
             };
             let header = offload.put(Header {
@@ -226,8 +285,7 @@ impl Net {
                 self.counters.add(counter::DELAYED, 1);
                 return Ok(self.port.wait_for_room(count)?);
             }
-            self.counters.add(counter::TRANSMITTED, 1);
-            self.counters.add(counter::TRANSMITTED_BYTES, bytes);
+            self.taken(bytes);
             if let Some(slot) = self.sending.get_mut(usize::from(token.head())) {
                 *slot = Some(token);
                 self.in_flight += 1;
@@ -236,10 +294,47 @@ impl Net {
         Ok(true)
     }
 
+    /// Counts a frame that is sent.
+    fn taken(&mut self, bytes: u64) {
+        self.counters.add(counter::TRANSMITTED, 1);
+        self.counters.add(counter::TRANSMITTED_BYTES, bytes);
+    }
+
+    /// Gives a frame back that is not sent.
+    fn refuse(&mut self, queue: &mut Queue, token: Token) {
+        self.counters.add(counter::TRANSMIT_DROPPED, 1);
+        // It was popped from this queue just now.
+        let _fresh = queue.complete(token, 0);
+    }
+
+    /// Goes on with the frame that is made here. `None`: there is none any more. Otherwise it has to wait; true: not any more, and
+    /// nobody will say so.
+    fn make(&mut self, queue: &mut Queue) -> Result<Option<bool>, Trouble> {
+        if !self.cut.is_underway() {
+            return Ok(None);
+        }
+        let mut made = 0;
+        let progress = self.cut.go_on(&mut self.port, &mut made);
+        self.counters.add(counter::MADE, made);
+        Ok(match progress? {
+            Progress::Done(token) => {
+                // All of it was copied: the guest need not wait for the hardware.
+                let _stale = queue.complete(token, 0);
+                None
+            }
+            // All places are with the driver, and `harvest` has asked for the next completion.
+            Progress::Places => Some(false),
+            Progress::Room => {
+                self.counters.add(counter::DELAYED, 1);
+                Some(self.port.wait_for_room(1)?)
+            }
+        })
+    }
+
     /// Takes what the driver has done. True: there is more, and nobody will say so.
     fn harvest(&mut self, queues: &mut Queues) -> Result<bool, Trouble> {
-        // No more than were in flight both ways, and the completion of a reset.
-        for _ in 0..=2 * QUEUE_SIZE {
+        // No more than were in flight both ways, made here or not, and the completion of a reset.
+        for _ in 0..=2 * usize::from(QUEUE_SIZE) + SLOTS {
             match self.port.take()? {
                 None => break,
                 Some(PortEvent::Completed(completion)) => self.completed(queues, &completion)?,
@@ -255,6 +350,12 @@ impl Net {
             let head = done.id & !RECEIVE_ID;
             self.receive
                 .completed(queues.get(RECEIVEQ), head, done, counters)
+        } else if done.id & SLOT_ID != 0 {
+            // Its chain went back before.
+            match self.cut.slots.give_back(done.id & !SLOT_ID) {
+                true => Arrival::Known,
+                false => Arrival::Unknown,
+            }
         } else {
             let slot = self.sending.get_mut(usize::from(done.id));
             match slot.and_then(Option::take) {
@@ -288,6 +389,7 @@ impl Net {
             }
         }
         self.in_flight = 0;
+        self.cut.slots.abandon();
         self.receive
             .abandon(queues.get(RECEIVEQ), &mut self.counters);
     }
@@ -359,12 +461,14 @@ impl Device for Net {
 
     fn stop(&mut self) {
         self.receive.stop();
+        self.cut.stop();
         // Buffers that wait for a frame would wait for ever: the driver has to give them back.
         self.port.reset();
     }
 
     fn is_quiet(&self) -> bool {
-        self.port.is_open() && self.in_flight == 0 && self.receive.is_quiet()
+        let quiet = self.in_flight == 0 && self.cut.is_quiet() && self.receive.is_quiet();
+        self.port.is_open() && quiet
     }
 
     fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble> {

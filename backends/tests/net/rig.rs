@@ -31,7 +31,7 @@ impl Rig {
     pub(crate) fn behind(ring: usize, mtu: u16, offloads: NetFeatures) -> Self {
         let region = host::device(ring).unwrap();
         let bench = Bench::new(&[128, 128], Features::all(), |ram| {
-            Net::new(region, ram, [2, 0, 0, 0, 0, 7], mtu)
+            Net::new(region, ram, None, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());
         let mut rig = Self {

@@ -1,6 +1,6 @@
 //! Whether a buffer of the backend makes sense for a network interface, and which pieces the hardware gets.
 
-use crate::virtio::dma::{Piece, guest_piece};
+use crate::virtio::dma::{Piece, frames_piece, guest_piece};
 use crate::virtio::queue::MAX_PIECES;
 use heapless::Vec;
 use sel4cp_model::net::{ETHERNET_HEADER, VLAN_TAG};
@@ -15,7 +15,7 @@ const _: () = assert!(MAX_SEGMENTS < MAX_PIECES);
 ///
 /// # Errors
 /// The status to answer with, when the segments are no frame for a link with this `mtu` (in bytes) or for what the hardware is to do
-/// to them, or do not lie in guest memory.
+/// to them, or do not lie in guest memory or in the backend's frames.
 pub fn outgoing(
     header: Option<Piece>,
     segments: &[Segment],
@@ -24,7 +24,7 @@ pub fn outgoing(
     pieces: &mut Pieces,
 ) -> Result<(), u8> {
     pieces.clear();
-    let bytes = total(segments, false)?;
+    let bytes = total(segments, |flags| flags & !Segment::FRAMES == 0)?;
     let most = u64::from(mtu) + u64::from(ETHERNET_HEADER + VLAN_TAG);
     let fits = bytes <= most || offload.gso_type != 0;
     if bytes < u64::from(ETHERNET_HEADER) || !fits || !offload.fits(bytes) {
@@ -32,7 +32,11 @@ pub fn outgoing(
     }
     push(pieces, header)?;
     for segment in segments {
-        push(pieces, guest_piece(segment.offset, segment.len))?;
+        let piece = match segment.flags {
+            0 => guest_piece(segment.offset, segment.len),
+            _ => frames_piece(segment.offset, segment.len),
+        };
+        push(pieces, piece)?;
     }
     Ok(())
 }
@@ -50,7 +54,8 @@ pub fn incoming(
     pieces: &mut Pieces,
 ) -> Result<(), u8> {
     pieces.clear();
-    let bytes = total(segments, true)?;
+    // Not in the backend's frames: what the hardware writes is for the guest.
+    let bytes = total(segments, |flags| flags == Segment::DEVICE_WRITES)?;
     // virtIO 1.2 §5.1.6.3.1.
     let least = if merges { 0 } else { ETHERNET_HEADER };
     if bytes < u64::from(HEADER + least) {
@@ -82,9 +87,9 @@ pub fn room(pieces: &[Piece]) -> u32 {
         .fold(0, |sum: u32, piece| sum.saturating_add(piece.len()))
 }
 
-/// Bytes of the segments, all of which must have some and go in the right direction.
-fn total(segments: &[Segment], device_writes: bool) -> Result<u64, u8> {
-    let fits = |segment: &Segment| segment.len != 0 && segment.device_writes() == device_writes;
+/// Bytes of the segments, all of which must have some and the right flags.
+fn total(segments: &[Segment], right: impl Fn(u32) -> bool) -> Result<u64, u8> {
+    let fits = |segment: &Segment| segment.len != 0 && right(segment.flags);
     if segments.is_empty() || !segments.iter().all(fits) {
         return Err(status::ERROR);
     }
@@ -165,6 +170,32 @@ mod tests {
         }];
         let refused = lens(|pieces| outgoing(header, &outside, 1500, &none, pieces));
         assert_eq!(refused, Err(status::ERROR));
+    }
+
+    #[test]
+    fn a_frame_may_be_one_that_the_backend_has_made_and_a_buffer_may_not() {
+        fake::windows();
+        let end = u64::try_from(fake::FRAMES).unwrap();
+        let segment = |offset, len, flags| [Segment { offset, len, flags }];
+        let none = Offload::default();
+        let out = |list: &[Segment]| {
+            lens(|pieces| outgoing(guest_piece(0, 12), list, 1500, &none, pieces))
+        };
+        let frames = Segment::FRAMES;
+        assert_eq!(out(&segment(end - 60, 60, frames)), Ok(vec![12, 60]));
+        for (offset, len) in [(end - 60, 61), (end, 60), (u64::MAX, 60), (0, 0)] {
+            let refused = out(&segment(offset, len, frames));
+            assert_eq!(refused, Err(status::ERROR), "{offset:#x} {len}");
+        }
+        // Both together are the hardware's to put together.
+        let both = [segment(0, 14, frames), segment(0x100, 46, 0)].concat();
+        assert_eq!(out(&both), Ok(vec![12, 14, 46]));
+        for flags in [frames | Segment::DEVICE_WRITES, 4, u32::MAX] {
+            assert_eq!(out(&segment(0, 60, flags)), Err(status::ERROR), "{flags}");
+            let list = segment(0, 1526, flags);
+            let refused = lens(|pieces| incoming(12, false, &list, pieces));
+            assert_eq!(refused, Err(status::ERROR), "{flags}");
+        }
     }
 
     #[test]
