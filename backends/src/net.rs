@@ -245,7 +245,7 @@ impl Net {
             return Ok(false);
         }
         for _ in 0..queue.size() {
-            if let Some(again) = self.make(queue)? {
+            if let Some(again) = self.make()? {
                 return Ok(again);
             }
             let Some((token, chain)) = queue.pop(&mut self.spans)? else {
@@ -309,7 +309,7 @@ impl Net {
 
     /// Goes on with the frame that is made here. `None`: there is none any more. Otherwise it has to wait; true: not any more, and
     /// nobody will say so.
-    fn make(&mut self, queue: &mut Queue) -> Result<Option<bool>, Trouble> {
+    fn make(&mut self) -> Result<Option<bool>, Trouble> {
         if !self.cut.is_underway() {
             return Ok(None);
         }
@@ -317,11 +317,7 @@ impl Net {
         let progress = self.cut.go_on(&mut self.port, &mut made);
         self.counters.add(counter::MADE, made);
         Ok(match progress? {
-            Progress::Done(token) => {
-                // All of it was copied: the guest need not wait for the hardware.
-                let _stale = queue.complete(token, 0);
-                None
-            }
+            Progress::Done => None,
             // All places are with the driver, and `harvest` has asked for the next completion.
             Progress::Places => Some(false),
             Progress::Room => {
@@ -351,10 +347,14 @@ impl Net {
             self.receive
                 .completed(queues.get(RECEIVEQ), head, done, counters)
         } else if done.id & SLOT_ID != 0 {
-            // Its chain went back before.
             match self.cut.slots.give_back(done.id & !SLOT_ID) {
-                true => Arrival::Known,
-                false => Arrival::Unknown,
+                Some(taken) => {
+                    if let (Some(token), Some(queue)) = (taken.token, queues.get(TRANSMITQ)) {
+                        let _stale = queue.complete(token, 0);
+                    }
+                    Arrival::Known
+                }
+                None => Arrival::Unknown,
             }
         } else {
             let slot = self.sending.get_mut(usize::from(done.id));
@@ -389,7 +389,11 @@ impl Net {
             }
         }
         self.in_flight = 0;
-        self.cut.slots.abandon();
+        self.cut.slots.abandon(|token| {
+            if let Some(queue) = queues.get(TRANSMITQ) {
+                let _stale = queue.complete(token, 0);
+            }
+        });
         self.receive
             .abandon(queues.get(RECEIVEQ), &mut self.counters);
     }

@@ -1,8 +1,8 @@
 //! What the hardware does not do to a frame before it sends it is done here: the checksum, and the cutting of what is longer than
 //! the link's frames (virtIO 1.2 §5.1.6.2).
 //!
-//! The guest's data is copied into [`Slots`], frame by frame, and added up on the way; then its chain can go back at once, and only
-//! the places wait for the driver. A guest may ask for pieces of one byte, 65,000 of them: so one frame is worked on until
+//! The guest's data is copied into [`Slots`], frame by frame, and added up on the way. Its chain could go back then; it does so with the last
+//! of those frames all the same, because an interrupt of its own would cost the guest more than it gains. A guest may ask for pieces of one byte, 65,000 of them: so one frame is worked on until
 //! there is no place or no room in the ring, and goes on when there is. Those behind it wait.
 
 use super::headers::{Headers, Piece};
@@ -22,8 +22,8 @@ pub(super) const ALIGNMENT: u32 = 8;
 
 /// How far a frame was made.
 pub(super) enum Progress {
-    /// To its end: its chain goes back to the guest.
-    Done(Token),
+    /// To its end.
+    Done,
     /// Until a place comes back.
     Places,
     /// Until there is room in the ring.
@@ -195,14 +195,15 @@ impl Cut {
                 op: TRANSMIT,
                 ..Header::default()
             };
-            if port.submit(header, &[segment])? {
-                *made = made.wrapping_add(1);
-            } else {
-                // There was room. But without it, this is a frame that a network loses.
+            if !port.submit(header, &[segment])? {
+                // There was room, and this port is open: a frame that was not sent is not one that was made.
                 self.slots.give_back(slot);
+                return Ok(Progress::Room);
             }
-            if is_last && let Some(token) = self.token.take() {
-                return Ok(Progress::Done(token));
+            *made = made.wrapping_add(1);
+            if is_last {
+                self.slots.ends(slot, self.token.take());
+                return Ok(Progress::Done);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Places for frames that are made here, in memory that the hardware reads.
 
 use sel4cp_memory::{GuestRam, GuestRange, Span};
+use sel4cp_queue::Token;
 
 /// How many places there are: as many frames with a header as the hardware's queue holds.
 pub(super) const SLOTS: usize = 256;
@@ -12,9 +13,15 @@ pub(super) struct Slots {
     memory: Option<GuestRam>,
     /// Those that are free. The last one to come back is the next to be taken: its pages are the ones that were used last.
     free: heapless::Vec<u16, SLOTS>,
-    /// Whether each is with the driver.
-    taken: [bool; SLOTS],
+    /// Those that are with the driver.
+    taken: [Option<Taken>; SLOTS],
     in_flight: u32,
+}
+
+/// A place that is with the driver.
+pub(super) struct Taken {
+    /// The chain that comes to its end with it.
+    pub(super) token: Option<Token>,
 }
 
 impl Slots {
@@ -22,7 +29,7 @@ impl Slots {
         let mut slots = Self {
             memory,
             free: heapless::Vec::new(),
-            taken: [false; SLOTS],
+            taken: [const { None }; SLOTS],
             in_flight: 0,
         };
         let bytes = memory.map_or(0, |memory| memory.len());
@@ -34,7 +41,7 @@ impl Slots {
         slots
     }
 
-    /// The memory, and a free place in it.
+    /// The memory, and a free place in it, for the driver.
     pub(super) fn take(&mut self) -> Option<(u16, Span, GuestRam)> {
         let memory = self.memory?;
         let slot = *self.free.last()?;
@@ -43,27 +50,35 @@ impl Slots {
         let place = memory.check(GuestRange::new(start, SLOT)).ok()?;
         self.free.pop();
         if let Some(taken) = self.taken.get_mut(usize::from(slot)) {
-            *taken = true;
+            *taken = Some(Taken { token: None });
         }
         self.in_flight += 1;
         Some((slot, place, memory))
     }
 
-    /// Takes a place back from the driver; false if the driver did not have it.
-    pub(super) fn give_back(&mut self, slot: u16) -> bool {
-        match self.taken.get_mut(usize::from(slot)) {
-            Some(taken) if *taken => *taken = false,
-            _ => return false,
+    /// A chain comes to its end with this place, which is taken.
+    pub(super) fn ends(&mut self, slot: u16, token: Option<Token>) {
+        if let Some(Some(taken)) = self.taken.get_mut(usize::from(slot)) {
+            taken.token = token;
         }
-        self.in_flight = self.in_flight.saturating_sub(1);
-        // There is room: it was taken from there.
-        self.free.push(slot).is_ok()
     }
 
-    /// Takes all places back from a driver that holds nothing any more.
-    pub(super) fn abandon(&mut self) {
+    /// Takes a place back from the driver; `None` if the driver did not have it.
+    pub(super) fn give_back(&mut self, slot: u16) -> Option<Taken> {
+        let taken = self.taken.get_mut(usize::from(slot))?.take()?;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        // There is room: it was taken from there.
+        let _room = self.free.push(slot);
+        Some(taken)
+    }
+
+    /// Takes all places back from a driver that holds nothing any more; `each` gets the chains that came to their end there.
+    pub(super) fn abandon(&mut self, mut each: impl FnMut(Token)) {
         for slot in (0_u16..).take(SLOTS) {
-            self.give_back(slot);
+            let taken = self.give_back(slot);
+            if let Some(token) = taken.and_then(|taken| taken.token) {
+                each(token);
+            }
         }
     }
 
