@@ -1,10 +1,11 @@
 //! The network device (virtIO 1.2 §5.1): frames by DMA between the guest's buffers and a driver's hardware.
 //!
 //! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
-//! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here ([`cut`]), with
+//! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here (`net/cut.rs`), with
 //! copies of the frame. A received frame's header is written here, or by hardware that merges buffers.
 
 mod cut;
+mod frame;
 mod headers;
 mod merged;
 mod receive;
@@ -14,6 +15,7 @@ use crate::backend::{Device, Step, Trouble};
 use crate::port::{Port, PortEvent};
 use crate::queues::Queues;
 use cut::{Cut, Progress, SLOT_ID};
+use frame::{frame, locate};
 use merged::Arrival;
 use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
@@ -23,9 +25,9 @@ use sel4cp_model::net::{
     VLAN_TAG,
 };
 use sel4cp_model::{DeviceType, features};
-use sel4cp_queue::{Chain, Queue, Reader, Token};
+use sel4cp_queue::{Queue, Token};
 use sel4cp_ring::layout::DeviceRegion;
-use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
+use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
 use slots::SLOTS;
 use zerocopy::IntoBytes;
@@ -88,12 +90,20 @@ pub struct Net {
     spans: [Span; QUEUE_SIZE as usize],
     segments: [Segment; MAX_SEGMENTS],
     /// Frames that are being sent, by the head of their chain.
-    sending: [Option<Token>; QUEUE_SIZE as usize],
+    sending: [Option<Sending>; QUEUE_SIZE as usize],
+    /// Those that are with the driver as they are.
     in_flight: u32,
     /// What this domain does to frames.
     cut: Cut,
     receive: Receive,
     counters: Counters,
+}
+
+/// A frame that is being sent.
+struct Sending {
+    token: Token,
+    /// What is sent was made here, of copies: it ends with the last of those.
+    made: bool,
 }
 
 impl Net {
@@ -158,86 +168,6 @@ impl Net {
     }
 }
 
-/// What a frame's header asks for, and the features of one who does it, if that was agreed on (§5.1.6.2.1): without the features a driver
-/// leaves the fields 0.
-fn offload(header: &NetHeader, accepted: Features) -> Option<(Offload, Features)> {
-    let needed = match header.flags {
-        0 => Features::empty(),
-        NetHeader::NEEDS_CSUM => Features::CSUM,
-        _ => return None,
-    };
-    let needed = needed
-        | match header.gso_type & !NetHeader::GSO_ECN {
-            0 if header.gso_type == 0 => Features::empty(),
-            NetHeader::GSO_TCPV4 => Features::HOST_TSO4,
-            NetHeader::GSO_TCPV6 => Features::HOST_TSO6,
-            _ => return None,
-        };
-    let needed = match header.gso_type & NetHeader::GSO_ECN {
-        0 => needed,
-        _ => needed | Features::HOST_ECN,
-    };
-    if !accepted.contains(needed) {
-        return None;
-    }
-    let mut offload = Offload::default();
-    if header.flags != 0 {
-        offload.needs_csum = true;
-        offload.csum_start = header.csum_start.get();
-        offload.csum_offset = header.csum_offset.get();
-    }
-    if header.gso_type != 0 {
-        offload.gso_type = header.gso_type;
-        offload.hdr_len = header.hdr_len.get();
-        offload.gso_size = header.gso_size.get();
-    }
-    Some((offload, needed))
-}
-
-/// What the guest wants to transmit.
-struct Frame<'s> {
-    reader: Reader<'s>,
-    bytes: u64,
-    offload: Offload,
-    /// The features of one who does that.
-    needed: Features,
-}
-
-/// Checks what the guest wants to transmit.
-fn frame<'s>(chain: &Chain<'s>, mtu: u16, accepted: Features) -> Option<Frame<'s>> {
-    let mut reader = chain.reader();
-    let header = reader.read_obj::<NetHeader>().ok()?;
-    let (offload, needed) = offload(&header, accepted)?;
-    let bytes = reader.remaining();
-    let longest = u64::from(u32::from(mtu) + ETHERNET_HEADER + VLAN_TAG);
-    let fits = bytes <= longest || offload.gso_type != 0;
-    if bytes < u64::from(ETHERNET_HEADER) || !fits || !offload.fits(bytes) || offload.gso_size > mtu
-    {
-        return None;
-    }
-    Some(Frame {
-        reader,
-        bytes,
-        offload,
-        needed,
-    })
-}
-
-/// Writes where a frame is to `segments`. How many it has.
-fn locate(reader: &Reader<'_>, segments: &mut [Segment]) -> Option<usize> {
-    let mut places = segments.iter_mut();
-    let mut count = 0;
-    for span in reader.spans() {
-        *places.next()? = Segment {
-            offset: span.offset(),
-            len: span.len(),
-            flags: 0,
-        };
-        count += 1;
-    }
-    Some(count)
-}
-
 impl Net {
     /// Takes what the guest wants to send. True: there is more, and nobody will say so.
     fn transmit(&mut self, queue: &mut Queue) -> Result<bool, Trouble> {
@@ -246,6 +176,8 @@ impl Net {
         }
         for _ in 0..queue.size() {
             if let Some(again) = self.make()? {
+                // What is missing comes with a notification, and this domain then looks for more from the guest too.
+                queue.disable_notifications();
                 return Ok(again);
             }
             let Some((token, chain)) = queue.pop(&mut self.spans)? else {
@@ -286,10 +218,8 @@ impl Net {
                 return Ok(self.port.wait_for_room(count)?);
             }
             self.taken(bytes);
-            if let Some(slot) = self.sending.get_mut(usize::from(token.head())) {
-                *slot = Some(token);
-                self.in_flight += 1;
-            }
+            self.keep(token, false);
+            self.in_flight += 1;
         }
         Ok(true)
     }
@@ -298,6 +228,26 @@ impl Net {
     fn taken(&mut self, bytes: u64) {
         self.counters.add(counter::TRANSMITTED, 1);
         self.counters.add(counter::TRANSMITTED_BYTES, bytes);
+    }
+
+    /// Keeps a frame's chain until it comes back.
+    fn keep(&mut self, token: Token, made: bool) {
+        if let Some(slot) = self.sending.get_mut(usize::from(token.head())) {
+            *slot = Some(Sending { token, made });
+        }
+    }
+
+    /// Gives a frame's chain back that was kept so. False: there is none.
+    fn sent(&mut self, queue: Option<&mut Queue>, head: u16, made: bool) -> bool {
+        let slot = self.sending.get_mut(usize::from(head));
+        let Some(sent) = slot.and_then(|slot| slot.take_if(|sent| sent.made == made)) else {
+            return false;
+        };
+        if let Some(queue) = queue {
+            // Sent or not: a network may lose a frame.
+            let _stale = queue.complete(sent.token, 0);
+        }
+        true
     }
 
     /// Gives a frame back that is not sent.
@@ -317,7 +267,10 @@ impl Net {
         let progress = self.cut.go_on(&mut self.port, &mut made);
         self.counters.add(counter::MADE, made);
         Ok(match progress? {
-            Progress::Done => None,
+            Progress::Done(token) => {
+                self.keep(token, true);
+                None
+            }
             // All places are with the driver, and `harvest` has asked for the next completion.
             Progress::Places => Some(false),
             Progress::Room => {
@@ -349,26 +302,18 @@ impl Net {
         } else if done.id & SLOT_ID != 0 {
             match self.cut.slots.give_back(done.id & !SLOT_ID) {
                 Some(taken) => {
-                    if let (Some(token), Some(queue)) = (taken.token, queues.get(TRANSMITQ)) {
-                        let _stale = queue.complete(token, 0);
+                    if let Some(head) = taken.head {
+                        self.sent(queues.get(TRANSMITQ), head, true);
                     }
                     Arrival::Known
                 }
                 None => Arrival::Unknown,
             }
+        } else if self.sent(queues.get(TRANSMITQ), done.id, false) {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            Arrival::Known
         } else {
-            let slot = self.sending.get_mut(usize::from(done.id));
-            match slot.and_then(Option::take) {
-                Some(token) => {
-                    self.in_flight = self.in_flight.saturating_sub(1);
-                    if let Some(queue) = queues.get(TRANSMITQ) {
-                        // Sent or not: a network may lose a frame.
-                        let _stale = queue.complete(token, 0);
-                    }
-                    Arrival::Known
-                }
-                None => Arrival::Unknown,
-            }
+            Arrival::Unknown
         };
         match arrival {
             Arrival::Known => Ok(()),
@@ -383,17 +328,12 @@ impl Net {
     /// Gives up what the driver will never complete: frames are lost, buffers are offered again.
     fn abandon(&mut self, queues: &mut Queues) {
         for slot in &mut self.sending {
-            let token = slot.take();
-            if let (Some(token), Some(queue)) = (token, queues.get(TRANSMITQ)) {
-                let _stale = queue.complete(token, 0);
+            if let (Some(sent), Some(queue)) = (slot.take(), queues.get(TRANSMITQ)) {
+                let _stale = queue.complete(sent.token, 0);
             }
         }
         self.in_flight = 0;
-        self.cut.slots.abandon(|token| {
-            if let Some(queue) = queues.get(TRANSMITQ) {
-                let _stale = queue.complete(token, 0);
-            }
-        });
+        self.cut.slots.abandon();
         self.receive
             .abandon(queues.get(RECEIVEQ), &mut self.counters);
     }

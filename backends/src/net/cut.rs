@@ -22,8 +22,8 @@ pub(super) const ALIGNMENT: u32 = 8;
 
 /// How far a frame was made.
 pub(super) enum Progress {
-    /// To its end.
-    Done,
+    /// To its end: the place of its last frame ends its chain.
+    Done(Token),
     /// Until a place comes back.
     Places,
     /// Until there is room in the ring.
@@ -201,9 +201,9 @@ impl Cut {
                 return Ok(Progress::Room);
             }
             *made = made.wrapping_add(1);
-            if is_last {
-                self.slots.ends(slot, self.token.take());
-                return Ok(Progress::Done);
+            if is_last && let Some(token) = self.token.take() {
+                self.slots.ends(slot, token.head());
+                return Ok(Progress::Done(token));
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Places for frames that are made here, in memory that the hardware reads.
 
 use sel4cp_memory::{GuestRam, GuestRange, Span};
-use sel4cp_queue::Token;
 
 /// How many places there are: as many frames with a header as the hardware's queue holds.
 pub(super) const SLOTS: usize = 256;
@@ -19,9 +18,10 @@ pub(super) struct Slots {
 }
 
 /// A place that is with the driver.
+#[derive(Clone, Copy)]
 pub(super) struct Taken {
-    /// The chain that comes to its end with it.
-    pub(super) token: Option<Token>,
+    /// The head of the chain that comes to its end with it.
+    pub(super) head: Option<u16>,
 }
 
 impl Slots {
@@ -29,7 +29,7 @@ impl Slots {
         let mut slots = Self {
             memory,
             free: heapless::Vec::new(),
-            taken: [const { None }; SLOTS],
+            taken: [None; SLOTS],
             in_flight: 0,
         };
         let bytes = memory.map_or(0, |memory| memory.len());
@@ -50,16 +50,16 @@ impl Slots {
         let place = memory.check(GuestRange::new(start, SLOT)).ok()?;
         self.free.pop();
         if let Some(taken) = self.taken.get_mut(usize::from(slot)) {
-            *taken = Some(Taken { token: None });
+            *taken = Some(Taken { head: None });
         }
         self.in_flight += 1;
         Some((slot, place, memory))
     }
 
-    /// A chain comes to its end with this place, which is taken.
-    pub(super) fn ends(&mut self, slot: u16, token: Option<Token>) {
+    /// The chain with this head comes to its end with this place, which is taken.
+    pub(super) fn ends(&mut self, slot: u16, head: u16) {
         if let Some(Some(taken)) = self.taken.get_mut(usize::from(slot)) {
-            taken.token = token;
+            taken.head = Some(head);
         }
     }
 
@@ -72,13 +72,10 @@ impl Slots {
         Some(taken)
     }
 
-    /// Takes all places back from a driver that holds nothing any more; `each` gets the chains that came to their end there.
-    pub(super) fn abandon(&mut self, mut each: impl FnMut(Token)) {
+    /// Takes all places back from a driver that holds nothing any more.
+    pub(super) fn abandon(&mut self) {
         for slot in (0_u16..).take(SLOTS) {
-            let taken = self.give_back(slot);
-            if let Some(token) = taken.and_then(|taken| taken.token) {
-                each(token);
-            }
+            self.give_back(slot);
         }
     }
 

@@ -249,8 +249,8 @@ unsafe fn copy_shifted(from: *mut u8, to: *mut u8, count: usize) -> u64 {
         rest |= u64::from(value) << (8 * at);
     }
     // Between 8 and 56, as `from` is not aligned.
-    let shift = 8 * ahead & 63;
-    let back = 64 - shift & 63;
+    let shift = (8 * ahead) & 63;
+    let back = (64 - shift) & 63;
     let (mut low, mut high) = (0_u64, 0_u64);
     let (mut from, mut to) = (from.wrapping_add(ahead), to);
     for _ in 0..count {
