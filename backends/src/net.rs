@@ -1,16 +1,22 @@
 //! The network device (virtIO 1.2 §5.1): frames by DMA between the guest's buffers and a driver's hardware.
 //!
 //! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
-//! frame without it, and with what it asks for of what the hardware offers. A received frame's is written here, or by hardware that merges
-//! buffers.
+//! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here (`net/cut.rs`), with
+//! copies of the frame. A received frame's header is written here, or by hardware that merges buffers.
 
+mod cut;
+mod frame;
+mod headers;
 mod joined;
 mod merged;
 mod receive;
+mod slots;
 
 use crate::backend::{Device, Step, Trouble};
 use crate::port::{Port, PortEvent};
 use crate::queues::Queues;
+use cut::{Cut, Progress, SLOT_ID};
+use frame::{frame, locate};
 use merged::Arrival;
 use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
@@ -20,10 +26,11 @@ use sel4cp_model::net::{
     VLAN_TAG,
 };
 use sel4cp_model::{DeviceType, features};
-use sel4cp_queue::{Chain, Queue, Token};
+use sel4cp_queue::{Queue, Token};
 use sel4cp_ring::layout::DeviceRegion;
-use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, Offload, RECEIVE, TRANSMIT};
+use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
+use slots::SLOTS;
 use zerocopy::IntoBytes;
 
 /// Entries of each queue, and most frames in flight each way.
@@ -49,9 +56,11 @@ pub mod counter {
     pub const RECEIVE_FAILED: usize = 5;
     /// How often a frame or buffer waited for the ring.
     pub const DELAYED: usize = 6;
+    /// Frames that were made here: a checksum was completed, or a longer one was cut.
+    pub const MADE: usize = 7;
     /// How many there are.
     pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();
-    const _: () = assert!(COUNT == DELAYED + 1);
+    const _: () = assert!(COUNT == MADE + 1);
 }
 
 /// The device's counters.
@@ -72,7 +81,9 @@ pub struct Net {
     config: Config,
     config_changed: bool,
     known: bool,
-    /// What the hardware does to frames, and what of that the guest's driver has accepted.
+    /// What the hardware does to frames.
+    hardware: Features,
+    /// What it or this domain does to them, and what of that the guest's driver has accepted.
     offered: Features,
     accepted: Features,
     /// Whether the hardware can merge receive buffers.
@@ -80,15 +91,32 @@ pub struct Net {
     spans: [Span; QUEUE_SIZE as usize],
     segments: [Segment; MAX_SEGMENTS],
     /// Frames that are being sent, by the head of their chain.
-    sending: [Option<Token>; QUEUE_SIZE as usize],
+    sending: [Option<Sending>; QUEUE_SIZE as usize],
+    /// Those that are with the driver as they are.
     in_flight: u32,
+    /// What this domain does to frames.
+    cut: Cut,
     receive: Receive,
     counters: Counters,
 }
 
+/// A frame that is being sent.
+struct Sending {
+    token: Token,
+    /// What is sent was made here, of copies: it ends with the last of those.
+    made: bool,
+}
+
 impl Net {
-    /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`.
-    pub fn new(region: DeviceRegion, ram: GuestRam, mac: [u8; 6], mtu: u16) -> Self {
+    /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`. In `frames`, which
+    /// the driver knows, it makes frames that the hardware cannot make.
+    pub fn new(
+        region: DeviceRegion,
+        ram: GuestRam,
+        frames: Option<GuestRam>,
+        mac: [u8; 6],
+        mtu: u16,
+    ) -> Self {
         Self {
             port: Port::new(region),
             config: Config {
@@ -98,6 +126,7 @@ impl Net {
             },
             config_changed: false,
             known: false,
+            hardware: Features::empty(),
             offered: Features::empty(),
             accepted: Features::empty(),
             merges: false,
@@ -105,6 +134,7 @@ impl Net {
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
+            cut: Cut::new(ram, frames),
             receive: Receive::new(ram),
             counters: Counters::default(),
         }
@@ -124,72 +154,19 @@ impl Net {
         self.config.status = status.into();
         self.receive.limit(interface.receive_buffers);
         let features = Features::from_bits_truncate(interface.features);
-        self.offered = features.consistent_offloads();
+        self.hardware = features.consistent_offloads();
+        self.offered = self.hardware;
+        if self.cut.holds(self.longest()) {
+            self.offered |= Features::TRANSMIT_OFFLOADS;
+        }
         self.merges = features.contains(Features::MRG_RXBUF);
         self.known = true;
     }
-}
 
-/// What a frame's header asks for, if that was agreed on (§5.1.6.2.1): without the features a driver leaves the fields 0.
-fn offload(header: &NetHeader, accepted: Features) -> Option<Offload> {
-    let needed = match header.flags {
-        0 => Features::empty(),
-        NetHeader::NEEDS_CSUM => Features::CSUM,
-        _ => return None,
-    };
-    let needed = needed
-        | match header.gso_type & !NetHeader::GSO_ECN {
-            0 if header.gso_type == 0 => Features::empty(),
-            NetHeader::GSO_TCPV4 => Features::HOST_TSO4,
-            NetHeader::GSO_TCPV6 => Features::HOST_TSO6,
-            _ => return None,
-        };
-    let ecn = header.gso_type & NetHeader::GSO_ECN != 0;
-    if !accepted.contains(needed) || ecn && !accepted.contains(Features::HOST_ECN) {
-        return None;
+    /// Bytes of the longest frame of the link.
+    fn longest(&self) -> u32 {
+        u32::from(self.config.mtu.get()) + ETHERNET_HEADER + VLAN_TAG
     }
-    let mut offload = Offload::default();
-    if header.flags != 0 {
-        offload.needs_csum = true;
-        offload.csum_start = header.csum_start.get();
-        offload.csum_offset = header.csum_offset.get();
-    }
-    if header.gso_type != 0 {
-        offload.gso_type = header.gso_type;
-        offload.hdr_len = header.hdr_len.get();
-        offload.gso_size = header.gso_size.get();
-    }
-    Some(offload)
-}
-
-/// Checks what the guest wants to transmit, and writes where the frame is to `segments`. How many segments and bytes it has.
-fn frame(
-    chain: &Chain<'_>,
-    mtu: u16,
-    accepted: Features,
-    segments: &mut [Segment],
-) -> Option<(usize, u64, Offload)> {
-    let mut reader = chain.reader();
-    let header = reader.read_obj::<NetHeader>().ok()?;
-    let offload = offload(&header, accepted)?;
-    let bytes = reader.remaining();
-    let longest = u64::from(u32::from(mtu) + ETHERNET_HEADER + VLAN_TAG);
-    let fits = bytes <= longest || offload.gso_type != 0;
-    if bytes < u64::from(ETHERNET_HEADER) || !fits || !offload.fits(bytes) || offload.gso_size > mtu
-    {
-        return None;
-    }
-    let mut places = segments.iter_mut();
-    let mut count = 0;
-    for span in reader.spans() {
-        *places.next()? = Segment {
-            offset: span.offset(),
-            len: span.len(),
-            flags: 0,
-        };
-        count += 1;
-    }
-    Some((count, bytes, offload))
 }
 
 impl Net {
@@ -199,8 +176,13 @@ impl Net {
             return Ok(false);
         }
         for _ in 0..queue.size() {
+            if let Some(again) = self.make()? {
+                // What is missing comes with a notification, and this domain then looks for more from the guest too.
+                queue.disable_notifications();
+                return Ok(again);
+            }
             let Some((token, chain)) = queue.pop(&mut self.spans)? else {
-                if self.in_flight >= BUSY {
+                if self.in_flight + self.cut.slots.in_flight() >= BUSY {
                     // `harvest` has asked for the next completion, and one comes: then this domain looks again.
                     queue.disable_notifications();
                     return Ok(false);
@@ -208,11 +190,20 @@ impl Net {
                 return Ok(queue.enable_notifications()?);
             };
             let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
-            let frame = frame(&chain, mtu, accepted, &mut self.segments);
-            let Some((count, bytes, offload)) = frame else {
-                self.counters.add(counter::TRANSMIT_DROPPED, 1);
-                // It was popped from this queue just now.
-                let _fresh = queue.complete(token, 0);
+            let Some(frame) = frame(&chain, mtu, accepted) else {
+                self.refuse(queue, token);
+                continue;
+            };
+            let (bytes, offload) = (frame.bytes, frame.offload);
+            if !self.hardware.contains(frame.needed) {
+                match self.cut.begin(token, &frame.reader, &offload, mtu.into()) {
+                    Ok(()) => self.taken(bytes),
+                    Err(token) => self.refuse(queue, token),
+                }
+                continue;
+            }
+            let Some(count) = locate(&frame.reader, &mut self.segments) else {
+                self.refuse(queue, token);
                 continue;
             };
             let header = offload.put(Header {
@@ -227,20 +218,73 @@ impl Net {
                 self.counters.add(counter::DELAYED, 1);
                 return Ok(self.port.wait_for_room(count)?);
             }
-            self.counters.add(counter::TRANSMITTED, 1);
-            self.counters.add(counter::TRANSMITTED_BYTES, bytes);
-            if let Some(slot) = self.sending.get_mut(usize::from(token.head())) {
-                *slot = Some(token);
-                self.in_flight += 1;
-            }
+            self.taken(bytes);
+            self.keep(token, false);
+            self.in_flight += 1;
         }
         Ok(true)
     }
 
+    /// Counts a frame that is sent.
+    fn taken(&mut self, bytes: u64) {
+        self.counters.add(counter::TRANSMITTED, 1);
+        self.counters.add(counter::TRANSMITTED_BYTES, bytes);
+    }
+
+    /// Keeps a frame's chain until it comes back.
+    fn keep(&mut self, token: Token, made: bool) {
+        if let Some(slot) = self.sending.get_mut(usize::from(token.head())) {
+            *slot = Some(Sending { token, made });
+        }
+    }
+
+    /// Gives a frame's chain back that was kept so. False: there is none.
+    fn sent(&mut self, queue: Option<&mut Queue>, head: u16, made: bool) -> bool {
+        let slot = self.sending.get_mut(usize::from(head));
+        let Some(sent) = slot.and_then(|slot| slot.take_if(|sent| sent.made == made)) else {
+            return false;
+        };
+        if let Some(queue) = queue {
+            // Sent or not: a network may lose a frame.
+            let _stale = queue.complete(sent.token, 0);
+        }
+        true
+    }
+
+    /// Gives a frame back that is not sent.
+    fn refuse(&mut self, queue: &mut Queue, token: Token) {
+        self.counters.add(counter::TRANSMIT_DROPPED, 1);
+        // It was popped from this queue just now.
+        let _fresh = queue.complete(token, 0);
+    }
+
+    /// Goes on with the frame that is made here. `None`: there is none any more. Otherwise it has to wait; true: not any more, and
+    /// nobody will say so.
+    fn make(&mut self) -> Result<Option<bool>, Trouble> {
+        if !self.cut.is_underway() {
+            return Ok(None);
+        }
+        let mut made = 0;
+        let progress = self.cut.go_on(&mut self.port, &mut made);
+        self.counters.add(counter::MADE, made);
+        Ok(match progress? {
+            Progress::Done(token) => {
+                self.keep(token, true);
+                None
+            }
+            // All places are with the driver, and `harvest` has asked for the next completion.
+            Progress::Places => Some(false),
+            Progress::Room => {
+                self.counters.add(counter::DELAYED, 1);
+                Some(self.port.wait_for_room(1)?)
+            }
+        })
+    }
+
     /// Takes what the driver has done. True: there is more, and nobody will say so.
     fn harvest(&mut self, queues: &mut Queues) -> Result<bool, Trouble> {
-        // No more than were in flight both ways, and the completion of a reset.
-        for _ in 0..=2 * QUEUE_SIZE {
+        // No more than were in flight both ways, made here or not, and the completion of a reset.
+        for _ in 0..=2 * usize::from(QUEUE_SIZE) + SLOTS {
             match self.port.take()? {
                 None => break,
                 Some(PortEvent::Completed(completion)) => self.completed(queues, &completion)?,
@@ -256,19 +300,21 @@ impl Net {
             let head = done.id & !RECEIVE_ID;
             self.receive
                 .completed(queues.get(RECEIVEQ), head, done, counters)
-        } else {
-            let slot = self.sending.get_mut(usize::from(done.id));
-            match slot.and_then(Option::take) {
-                Some(token) => {
-                    self.in_flight = self.in_flight.saturating_sub(1);
-                    if let Some(queue) = queues.get(TRANSMITQ) {
-                        // Sent or not: a network may lose a frame.
-                        let _stale = queue.complete(token, 0);
+        } else if done.id & SLOT_ID != 0 {
+            match self.cut.slots.give_back(done.id & !SLOT_ID) {
+                Some(taken) => {
+                    if let Some(head) = taken.head {
+                        self.sent(queues.get(TRANSMITQ), head, true);
                     }
                     Arrival::Known
                 }
                 None => Arrival::Unknown,
             }
+        } else if self.sent(queues.get(TRANSMITQ), done.id, false) {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            Arrival::Known
+        } else {
+            Arrival::Unknown
         };
         match arrival {
             Arrival::Known => Ok(()),
@@ -284,12 +330,12 @@ impl Net {
     #[cold]
     fn abandon(&mut self, queues: &mut Queues) {
         for slot in &mut self.sending {
-            let token = slot.take();
-            if let (Some(token), Some(queue)) = (token, queues.get(TRANSMITQ)) {
-                let _stale = queue.complete(token, 0);
+            if let (Some(sent), Some(queue)) = (slot.take(), queues.get(TRANSMITQ)) {
+                let _stale = queue.complete(sent.token, 0);
             }
         }
         self.in_flight = 0;
+        self.cut.slots.abandon();
         self.receive
             .abandon(queues.get(RECEIVEQ), &mut self.counters);
     }
@@ -361,12 +407,14 @@ impl Device for Net {
 
     fn stop(&mut self) {
         self.receive.stop();
+        self.cut.stop();
         // Buffers that wait for a frame would wait for ever: the driver has to give them back.
         self.port.reset();
     }
 
     fn is_quiet(&self) -> bool {
-        self.port.is_open() && self.in_flight == 0 && self.receive.is_quiet()
+        let quiet = self.in_flight == 0 && self.cut.is_quiet() && self.receive.is_quiet();
+        self.port.is_open() && quiet
     }
 
     fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble> {

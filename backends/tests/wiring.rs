@@ -5,7 +5,7 @@
     reason = "a test states what must hold"
 )]
 
-use sel4cp_abi::config::{BackendConfig, Header, Name, Program, Ring, VsockConfig, Wire};
+use sel4cp_abi::config::{BackendConfig, Header, Name, Program, Region, Ring, VsockConfig, Wire};
 use sel4cp_abi::label::Labels;
 use sel4cp_backends::console::Console;
 use sel4cp_backends::vsock::{Line, MAX_WIRES, Vsock};
@@ -50,6 +50,7 @@ fn a_console_domain_announces_serves_and_notifies() {
         read_only: 0,
         serial: [0; 20],
         reserved: 0,
+        frames: Region::NONE,
     };
     host::set_config(&description);
 

@@ -14,6 +14,7 @@ fn init() -> impl Handler {
     let config = config::<BackendConfig>();
     let region = need("interface ring", device_rings(&config.ring.region));
     let ram = need("guest RAM", guest_ram(&config.ram));
-    let net = Net::new(region, ram, config.mac, config.mtu);
+    let frames = (config.frames.is_some()).then(|| need("frames", guest_ram(&config.frames)));
+    let net = Net::new(region, ram, frames, config.mac, config.mtu);
     Domain::new(config, ram, net)
 }

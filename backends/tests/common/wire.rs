@@ -14,6 +14,8 @@ pub(crate) struct Wire {
     pub(crate) buffers: Vec<(Header, Vec<Segment>)>,
     pub(crate) resets: Vec<Header>,
     ram: GuestRam,
+    /// Where the backend makes frames.
+    pub(crate) frames: Option<GuestRam>,
 }
 
 impl Wire {
@@ -31,21 +33,23 @@ impl Wire {
             buffers: Vec::new(),
             resets: Vec::new(),
             ram,
+            frames: None,
         };
         wire.ends.info.start(&facts);
         wire
     }
 
     fn copy(&self, segment: &Segment, bytes: &mut [u8], out: bool) -> usize {
-        let address = self.ram.start().checked_add(segment.offset).unwrap();
-        let span = self
-            .ram
-            .check(GuestRange::new(address, segment.len))
-            .unwrap();
+        let ram = match segment.flags & Segment::FRAMES {
+            0 => self.ram,
+            _ => self.frames.unwrap(),
+        };
+        let address = ram.start().checked_add(segment.offset).unwrap();
+        let span = ram.check(GuestRange::new(address, segment.len)).unwrap();
         if out {
-            self.ram.write_bytes(span, bytes)
+            ram.write_bytes(span, bytes)
         } else {
-            self.ram.read_bytes(span, bytes)
+            ram.read_bytes(span, bytes)
         }
     }
 

@@ -8,7 +8,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod cut;
+mod hostile;
 mod life;
 mod merged;
 mod requests;
 mod rig;
+mod tcp;

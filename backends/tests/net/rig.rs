@@ -3,6 +3,7 @@
 use crate::common::Bench;
 use crate::common::wire::Wire;
 use sel4cp_backends::net::Net;
+use sel4cp_memory::{GuestAddress, HostRam};
 use sel4cp_model::net::Features as NetFeatures;
 use sel4cp_queue::Features;
 use sel4cp_ring::host;
@@ -20,6 +21,7 @@ pub(crate) struct Rig {
     pub(crate) bench: Bench<Net>,
     pub(crate) wire: Wire,
     pub(crate) region: DeviceRegion,
+    pub(crate) frames: Option<HostRam>,
 }
 
 impl Rig {
@@ -29,16 +31,28 @@ impl Rig {
 
     /// Behind hardware that offers to do this to frames.
     pub(crate) fn behind(ring: usize, mtu: u16, offloads: NetFeatures) -> Self {
+        Self::with(ring, mtu, offloads, 0)
+    }
+
+    /// The same, with so many bytes for frames that the device makes.
+    pub(crate) fn with(ring: usize, mtu: u16, offloads: NetFeatures, frames: u64) -> Self {
         let region = host::device(ring).unwrap();
+        let frames = match frames {
+            0 => None,
+            bytes => Some(HostRam::new(GuestAddress::new(0), bytes).unwrap()),
+        };
+        let memory = frames.as_ref().map(HostRam::ram);
         let bench = Bench::new(&[128, 128], Features::all(), |ram| {
-            Net::new(region, ram, [2, 0, 0, 0, 0, 7], mtu)
+            Net::new(region, ram, memory, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());
         let mut rig = Self {
             bench,
             wire,
             region,
+            frames,
         };
+        rig.wire.frames = memory;
         rig.wire.facts.features = offloads.bits();
         let facts = rig.wire.facts;
         rig.wire.ends.info.change(&facts);

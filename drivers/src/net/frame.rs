@@ -1,6 +1,6 @@
 //! Whether a buffer of the backend makes sense for a network interface, and which pieces the hardware gets.
 
-use crate::virtio::dma::{Piece, guest_piece};
+use crate::virtio::dma::{Piece, frames_piece, guest_piece};
 use crate::virtio::queue::MAX_PIECES;
 use heapless::Vec;
 use sel4cp_model::net::{ETHERNET_HEADER, VLAN_TAG};
@@ -15,7 +15,7 @@ const _: () = assert!(MAX_SEGMENTS < MAX_PIECES);
 ///
 /// # Errors
 /// The status to answer with, when the segments are no frame for a link with this `mtu` (in bytes) or for what the hardware is to do
-/// to them, or do not lie in guest memory.
+/// to them, or do not lie in guest memory or in the backend's frames.
 pub fn outgoing(
     header: Option<Piece>,
     segments: &[Segment],
@@ -32,7 +32,11 @@ pub fn outgoing(
     }
     push(pieces, header)?;
     for segment in segments {
-        push(pieces, guest_piece(segment.offset, segment.len))?;
+        let piece = match segment.flags {
+            0 => guest_piece(segment.offset, segment.len),
+            _ => frames_piece(segment.offset, segment.len),
+        };
+        push(pieces, piece)?;
     }
     Ok(())
 }
@@ -55,7 +59,8 @@ pub fn incoming(
     let mut skip = skipped;
     let mut bytes = 0;
     for segment in segments {
-        if !segment.device_writes() {
+        // Not in the backend's frames: what the hardware writes is for the guest.
+        if segment.flags != Segment::DEVICE_WRITES {
             return Err(status::ERROR);
         }
         // At most 2⁶ times 2³².
@@ -82,9 +87,9 @@ pub const fn received(header: u32, written: u32) -> u32 {
     written.saturating_add(HEADER.saturating_sub(header))
 }
 
-/// Bytes of the segments, all of which must have some, which the hardware reads.
+/// Bytes of the segments, all of which must have some, which the hardware reads, in guest memory or in the backend's frames.
 fn total(segments: &[Segment]) -> Result<u64, u8> {
-    let fits = |segment: &Segment| segment.len != 0 && !segment.device_writes();
+    let fits = |segment: &Segment| segment.len != 0 && segment.flags & !Segment::FRAMES == 0;
     if segments.is_empty() || !segments.iter().all(fits) {
         return Err(status::ERROR);
     }
@@ -165,6 +170,32 @@ mod tests {
         }];
         let refused = lens(|pieces| outgoing(header, &outside, 1500, &none, pieces));
         assert_eq!(refused, Err(status::ERROR));
+    }
+
+    #[test]
+    fn a_frame_may_be_one_that_the_backend_has_made_and_a_buffer_may_not() {
+        fake::windows();
+        let end = u64::try_from(fake::FRAMES).unwrap();
+        let segment = |offset, len, flags| [Segment { offset, len, flags }];
+        let none = Offload::default();
+        let out = |list: &[Segment]| {
+            lens(|pieces| outgoing(guest_piece(0, 12), list, 1500, &none, pieces))
+        };
+        let frames = Segment::FRAMES;
+        assert_eq!(out(&segment(end - 60, 60, frames)), Ok(vec![12, 60]));
+        for (offset, len) in [(end - 60, 61), (end, 60), (u64::MAX, 60), (0, 0)] {
+            let refused = out(&segment(offset, len, frames));
+            assert_eq!(refused, Err(status::ERROR), "{offset:#x} {len}");
+        }
+        // Both together are the hardware's to put together.
+        let both = [segment(0, 14, frames), segment(0x100, 46, 0)].concat();
+        assert_eq!(out(&both), Ok(vec![12, 14, 46]));
+        for flags in [frames | Segment::DEVICE_WRITES, 4, u32::MAX] {
+            assert_eq!(out(&segment(0, 60, flags)), Err(status::ERROR), "{flags}");
+            let list = segment(0, 1526, flags);
+            let refused = lens(|pieces| incoming(12, false, &list, pieces));
+            assert_eq!(refused, Err(status::ERROR), "{flags}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Server, Storage};
 use crate::virtio::Serve;
-use crate::virtio::fake::{Fake, bytes_at, windows, write_at};
+use crate::virtio::fake::{Fake, all_windows, bytes_at, write_at};
 use sel4cp_abi::config::Region;
 use sel4cp_model::net::{Config, Features};
 use sel4cp_pd::Channel;
@@ -21,6 +21,7 @@ const TX: usize = 1;
 struct Bench {
     device: Fake,
     guest: Region,
+    frames: Region,
     server: Server<Fake>,
     backend: BackendEnds,
 }
@@ -43,7 +44,7 @@ fn bench_of(legacy: bool) -> Bench {
         device.legacy = true;
         device.features = features.bits() | 1 << 27;
     }
-    let guest = windows();
+    let (guest, frames) = all_windows();
     let region = sel4cp_ring::host::device(0x2000 + 6144 * 16).unwrap();
     let storage = Box::leak(Box::new(Storage::new()));
     let server = Server::start(device.clone(), storage, region.driver(), BACKEND).unwrap();
@@ -52,6 +53,7 @@ fn bench_of(legacy: bool) -> Bench {
     Bench {
         device,
         guest,
+        frames,
         server,
         backend,
     }
@@ -72,8 +74,10 @@ impl Bench {
     }
 
     fn request(&mut self, header: Header, segments: &[(u64, u32)]) {
-        let op = header.op;
-        let flags = u32::from(op == RECEIVE);
+        self.flagged(header, segments, u32::from(header.op == RECEIVE));
+    }
+
+    fn flagged(&mut self, header: Header, segments: &[(u64, u32)], flags: u32) {
         let segment = |(offset, len): &(u64, u32)| Segment {
             offset: *offset,
             len: *len,
@@ -176,6 +180,45 @@ fn s5_1_6_2_a_frame_is_sent_with_a_zero_header() {
         bench.server.interrupt();
         assert_eq!(bench.answers(), [(3, status::OK, 0)]);
     }
+}
+
+#[test]
+fn a_frame_that_the_backend_has_made_is_sent_from_where_it_made_it() {
+    let mut bench = bench();
+    write_at(bench.frames.vaddr + 0x803, &[9; 60]);
+    let frames = Segment::FRAMES;
+    bench.flagged(transmit(0x4001, Offload::default()), &[(0x803, 60)], frames);
+    // What is outside, and what the hardware would write there.
+    let end = bench.frames.size;
+    bench.flagged(
+        transmit(0x4002, Offload::default()),
+        &[(end - 59, 60)],
+        frames,
+    );
+    let receive = Header {
+        id: 3,
+        op: RECEIVE,
+        ..Header::default()
+    };
+    let both = frames | Segment::DEVICE_WRITES;
+    bench.flagged(receive, &[(0, 1526)], both);
+    bench.flagged(Header { id: 4, ..receive }, &[(0, 1526)], frames);
+    bench.server.work();
+    let error = status::ERROR;
+    assert_eq!(
+        bench.answers(),
+        [(0x4002, error, 0), (3, error, 0), (4, error, 0)]
+    );
+    let mut device = bench.device.0.borrow_mut();
+    assert!(device.take(RX).is_none());
+    let taken = device.take(TX).expect("a frame");
+    let (at, len) = taken.readable[1];
+    assert_eq!((at, len), (bench.frames.vaddr + 0x803, 60));
+    assert_eq!(bytes_at(at, len), [9; 60]);
+    device.done(TX, taken.head, 0);
+    drop(device);
+    bench.server.interrupt();
+    assert_eq!(bench.answers(), [(0x4001, status::OK, 0)]);
 }
 
 /// To be cut into pieces of 1460 bytes, with checksums.

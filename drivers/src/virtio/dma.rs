@@ -1,7 +1,7 @@
-//! Memory that the hardware reads and writes: the driver's own, and the guest's.
+//! Memory that the hardware reads and writes: the driver's own, the guest's, and the frames that a net backend makes.
 //!
-//! Both are windows: physically contiguous, mapped at one address. The guest's is mapped only because the
-//! virtio-drivers crate names buffers by pointers; no code here reads or writes a byte of it.
+//! All are windows: physically contiguous, mapped at one address. The guest's and the frames are mapped only because the
+//! virtio-drivers crate names buffers by pointers; no code here reads or writes a byte of them.
 
 use super::pages::Pages;
 use core::cell::{Cell, RefCell};
@@ -99,6 +99,7 @@ impl Piece {
 struct Memory {
     own: Cell<Window>,
     guest: Cell<Window>,
+    frames: Cell<Window>,
     pages: RefCell<Pages>,
 }
 
@@ -107,6 +108,7 @@ impl Memory {
         Self {
             own: Cell::new(Window::NONE),
             guest: Cell::new(Window::NONE),
+            frames: Cell::new(Window::NONE),
             pages: RefCell::new(Pages::new(0)),
         }
     }
@@ -140,15 +142,21 @@ mod memory {
 }
 use memory::with;
 
-/// Opens the windows: the driver's own memory and the guest's.
+/// Opens the windows: the driver's own memory, the guest's, and that of the backend's frames, if there is such.
 ///
 /// # Errors
 /// [`RegionError`] says what does not fit.
-pub fn open(own: &Region, guest: &Region) -> Result<(), RegionError> {
+pub fn open(own: &Region, guest: &Region, frames: &Region) -> Result<(), RegionError> {
     let (own, guest) = (Window::claim(own)?, Window::claim(guest)?);
+    let frames = if frames.is_some() {
+        Window::claim(frames)?
+    } else {
+        Window::NONE
+    };
     with(|memory| {
         memory.own.set(own);
         memory.guest.set(guest);
+        memory.frames.set(frames);
         memory.pages.replace(Pages::new(own.size / PAGE_SIZE));
     });
     Ok(())
@@ -157,6 +165,11 @@ pub fn open(own: &Region, guest: &Region) -> Result<(), RegionError> {
 /// The guest's memory of `len` bytes at `offset` from its start, `None` unless it has bytes and lies inside.
 pub fn guest_piece(offset: u64, len: u32) -> Option<Piece> {
     with(|memory| memory.guest.get().piece(offset, len))
+}
+
+/// `len` bytes at `offset` in the memory of the backend's frames, `None` unless there are bytes and they lie inside.
+pub fn frames_piece(offset: u64, len: u32) -> Option<Piece> {
+    with(|memory| memory.frames.get().piece(offset, len))
 }
 
 /// The 16-bit word at `bus` in the driver's own memory, where a queue's rings have their indices; `None` unless it is
@@ -278,7 +291,10 @@ unsafe impl Hal for DriverMemory {
         let (address, len) = (buffer.cast::<u8>().as_ptr().addr(), buffer.len());
         let found = with(|memory| {
             let guest = memory.guest.get().bus_of(address, len);
-            guest.or_else(|| memory.own.get().bus_of(address, len))
+            let own = || memory.own.get().bus_of(address, len);
+            guest
+                .or_else(own)
+                .or_else(|| memory.frames.get().bus_of(address, len))
         });
         match found {
             Some(bus) => bus,
@@ -304,7 +320,11 @@ mod tests {
             bus: 0x4000_0000,
             ..host::region(4 * PAGE_SIZE)
         };
-        open(&own, &guest).unwrap();
+        let frames = Region {
+            bus: 0x7000_0000,
+            ..host::region(2 * PAGE_SIZE)
+        };
+        open(&own, &guest, &frames).unwrap();
         (own, guest)
     }
 
@@ -328,6 +348,18 @@ mod tests {
         ] {
             assert_eq!(guest_piece(offset, len), None, "{offset:#x} {len:#x}");
         }
+    }
+
+    #[test]
+    fn the_backends_frames_are_a_window_of_their_own() {
+        windows();
+        assert_eq!(shared(frames_piece(0x1ffe, 2).unwrap()), 0x7000_1ffe);
+        for (offset, len) in [(0, 0), (0x1ffe, 3), (0x2000, 1), (u64::MAX, 1)] {
+            assert_eq!(frames_piece(offset, len), None, "{offset:#x} {len:#x}");
+        }
+        let (own, guest) = (host::region(PAGE_SIZE), host::region(PAGE_SIZE));
+        open(&own, &guest, &Region::NONE).unwrap();
+        assert_eq!(frames_piece(0, 1), None, "there are none");
     }
 
     #[test]

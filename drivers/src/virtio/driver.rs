@@ -61,7 +61,7 @@ impl<S: Serve<Hardware>> Driver<S> {
         let (Some(interrupt), Some(backend)) = (interrupt, backend) else {
             return Err(Trouble::Channels);
         };
-        dma::open(&config.dma, &config.ram)?;
+        dma::open(&config.dma, &config.ram, &config.frames)?;
         let transport = transport::open(config, S::KIND)?;
         let ends = device_rings(&config.ring.region)?.driver();
         Ok(Self {

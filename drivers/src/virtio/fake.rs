@@ -12,11 +12,20 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// Bytes of guest memory that [`windows`] opens.
 pub(crate) const GUEST: usize = 0x4_0000;
 
+/// Bytes of the backend's frames.
+pub(crate) const FRAMES: usize = 0x4000;
+
 /// Opens the driver's windows; the guest's is returned. The device finds memory where the PD does.
 pub(crate) fn windows() -> Region {
+    all_windows().0
+}
+
+/// The guest's window and that of the backend's frames.
+pub(crate) fn all_windows() -> (Region, Region) {
     let (own, guest) = (host::region(0x2_0000), host::region(GUEST));
-    dma::open(&own, &guest).unwrap();
-    guest
+    let frames = host::region(FRAMES);
+    dma::open(&own, &guest, &frames).unwrap();
+    (guest, frames)
 }
 
 /// A queue, as the driver has set it up.

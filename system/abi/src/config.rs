@@ -210,6 +210,8 @@ plain! {
         pub serial: [u8; 20],
         /// Explicit padding.
         pub reserved: u32,
+        /// Net: memory shared with the driver, for frames that are made here; size 0: none.
+        pub frames: Region,
     }
 
     /// The configuration of the virtio-blk and virtio-net drivers.
@@ -228,6 +230,8 @@ plain! {
         pub dma: Region,
         /// Guest RAM, the window that ring entries point into; `bus` is physical.
         pub ram: Region,
+        /// Net: frames that the backend makes, the other window; read-only, `bus` is physical; size 0: none.
+        pub frames: Region,
         /// Ring region and channel towards the backend.
         pub ring: Ring,
     }

@@ -4,7 +4,7 @@
     reason = "a test states what must hold by unwrapping it"
 )]
 
-use sel4cp_tests::{Iperf, MIB, Machine, System, Tap, iperf, pattern};
+use sel4cp_tests::{Iperf, MIB, Machine, System, Tap, iperf, pattern, sha256};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
@@ -92,6 +92,65 @@ fn serve<T: Send + 'static>(
     let port = listener.local_addr().unwrap().port();
     let served = thread::spawn(move || serve(listener.accept().unwrap().0));
     (port, served)
+}
+
+/// Feature bits of what the device itself does to frames, with QEMU's user-mode network behind it, which does nothing.
+const DONE_HERE: [(&str, usize); 4] = [
+    ("CSUM", 0),
+    ("HOST_TSO4", 11),
+    ("HOST_TSO6", 12),
+    ("HOST_ECN", 13),
+];
+
+#[test]
+fn long_frames_are_cut_on_their_way_to_the_host_and_carry_every_byte() {
+    let mut linux = System::new("linux").boot();
+    let features = linux.run("cat /sys/class/net/eth0/device/features");
+    for (name, bit) in DONE_HERE {
+        assert_eq!(
+            features.as_bytes()[bit],
+            b'1',
+            "{name} is not in {features}"
+        );
+    }
+    for (name, bit) in [("GUEST_CSUM", 1), ("GUEST_TSO4", 7), ("GUEST_TSO6", 8)] {
+        assert_eq!(features.as_bytes()[bit], b'0', "{name} is in {features}");
+    }
+    linux.run("mount -t tmpfs tmpfs /mnt && head -c 33554432 /dev/urandom > /mnt/bytes");
+    // Writes of odd sizes, so that data lies anywhere in the guest's pages.
+    let mut send = |how: &str| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, server) = serve(listener, |mut guest| {
+            let mut bytes = Vec::new();
+            guest.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let send = format!("socat -u {how} TCP:10.0.2.2:{port}");
+        let average = frames_of(&mut linux, "tx", &send);
+        (server.join().unwrap(), average)
+    };
+    let (bytes, average) = send("-b 262144 OPEN:/mnt/bytes");
+    // No frame of the link is longer than 1514 bytes.
+    assert!(average > 3000, "frames from the guest have {average} bytes");
+    let (again, _) = send("-b 9999 OPEN:/mnt/bytes");
+    assert!(bytes == again, "the second time, other bytes arrived");
+    let report = linux.run("sha256sum < /mnt/bytes");
+    let sum = sha256(&bytes);
+    assert!(
+        report.starts_with(&sum),
+        "{report} in the guest, {sum} here"
+    );
+    // UDP has a checksum to be completed too.
+    let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    linux.run(&format!("echo -n hello | socat -u - UDP:10.0.2.2:{port}"));
+    let mut datagram = [0; 16];
+    listener
+        .set_read_timeout(Some(std::time::Duration::from_secs(20)))
+        .unwrap();
+    let count = listener.recv(&mut datagram).unwrap();
+    assert_eq!(&datagram[..count], b"hello");
+    linux.power_off();
 }
 
 #[test]

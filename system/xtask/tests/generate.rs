@@ -86,6 +86,7 @@ fn the_configurations_agree_with_the_system_file() {
         let sdf = Sdf::new(&document);
         assert_eq!(sdf.domains.len(), 5 + 7 * guests.len());
         let mut ram = 0x4000_0000;
+        let mut frames = std::collections::BTreeSet::new();
         for name in guests {
             let pd = |role: &str| {
                 *sdf.domains
@@ -159,6 +160,13 @@ fn the_configurations_agree_with_the_system_file() {
                 assert_eq!(sdf.ring(driver, &config.ring).0, pd(role));
                 assert_eq!(sdf.check(driver, &config.ram, "rw", true), Some(ram));
                 assert_eq!(config.ram.bus, ram);
+                assert_eq!(config.frames.is_some(), role == "net");
+                if role == "net" {
+                    let physical = Some(config.frames.bus);
+                    assert_eq!(sdf.check(driver, &config.frames, "r", true), physical);
+                    assert_eq!(sdf.check(pd(role), &backend.frames, "rw", true), physical);
+                    assert!(frames.insert(config.frames.bus) && frames.insert(config.dma.bus));
+                }
                 assert_eq!(
                     sdf.check(driver, &config.dma, "rw", true),
                     Some(config.dma.bus)

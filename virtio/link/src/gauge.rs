@@ -50,6 +50,7 @@ pub const fn names(id: u32) -> &'static [&'static str] {
             "received_bytes",
             "receive_failed",
             "delayed",
+            "made",
         ],
         SOCKET => &[
             "transmitted_bytes",

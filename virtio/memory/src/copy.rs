@@ -150,6 +150,124 @@ pub(crate) unsafe fn copy_in(from: &[u8], to: *mut u8) {
     }
 }
 
+/// Words that [`copy_words`] moves in one round.
+const ROUND: usize = 8;
+
+/// Copies `len` bytes of guest memory from `from` to `to`, and gives what their 16-bit words, the first one from the first byte on,
+/// add up to modulo 2¹⁶ − 1: of the bytes that were stored.
+///
+/// # Safety
+/// Both must be valid for `len` bytes, which nothing in this program accesses other than by atomics.
+pub(crate) unsafe fn copy_sum(from: *mut u8, to: *mut u8, len: usize) -> u64 {
+    let head = lead(to, len);
+    // SAFETY: the first of the bytes that the caller promised.
+    let first = unsafe { copy_bytes(from, to, head, 0) };
+    let (start, place) = (from.wrapping_add(head), to.wrapping_add(head));
+    let count = (len - head) / WORD;
+    let (moved, words) = if start.addr().is_multiple_of(WORD) {
+        // SAFETY: so many words follow, and both places are aligned.
+        (count, unsafe { copy_words(start, place, count) })
+    } else {
+        let count = count.saturating_sub(1);
+        // SAFETY: so many words follow and one more, and `to` is aligned since the lead.
+        (count, unsafe { copy_shifted(start, place, count) })
+    };
+    // A word that begins with the second byte of a sum's word counts with its bytes exchanged.
+    let words = (words & 0xffff_ffff) + (words >> 32);
+    let words = if head.is_multiple_of(2) {
+        words
+    } else {
+        words << 8
+    };
+    let done = head + moved * WORD;
+    let (start, place) = (from.wrapping_add(done), to.wrapping_add(done));
+    // SAFETY: the last of the bytes that the caller promised.
+    first + words + unsafe { copy_bytes(start, place, len - done, head & 1) }
+}
+
+/// Part of [`copy_sum`]: byte for byte. `parity` is 1 if the first byte is the second of its word.
+///
+/// # Safety
+/// As for [`copy_sum`].
+unsafe fn copy_bytes(from: *mut u8, to: *mut u8, len: usize, parity: usize) -> u64 {
+    let mut sum = 0;
+    for at in 0..len {
+        // SAFETY: one of the bytes that the caller promised.
+        let value = unsafe { byte(from.wrapping_add(at)) }.load(Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { byte(to.wrapping_add(at)) }.store(value, Ordering::Relaxed);
+        sum += u64::from(value) << (8 * ((at + parity) & 1));
+    }
+    sum
+}
+
+/// Part of [`copy_sum`]: `count` words between aligned places. Their halves are added up apart, so that no carry is to be
+/// looked after: there are fewer than 2³¹.
+///
+/// # Safety
+/// As for [`copy_sum`], for `count` words, and both places must be multiples of eight.
+unsafe fn copy_words(from: *mut u8, to: *mut u8, count: usize) -> u64 {
+    let (mut low, mut high) = (0_u64, 0_u64);
+    let mut step = |from: *mut u8, to: *mut u8| {
+        // SAFETY: eight of the bytes that the caller promised, aligned.
+        let value = unsafe { word(from) }.load(Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { word(to) }.store(value, Ordering::Relaxed);
+        let value = u64::from_le(value);
+        low = low.wrapping_add(value & 0xffff_ffff);
+        high = high.wrapping_add(value >> 32);
+    };
+    let (mut from, mut to) = (from, to);
+    for _ in 0..count / ROUND {
+        for at in 0..ROUND {
+            step(from.wrapping_add(at * WORD), to.wrapping_add(at * WORD));
+        }
+        (from, to) = (
+            from.wrapping_add(ROUND * WORD),
+            to.wrapping_add(ROUND * WORD),
+        );
+    }
+    for at in 0..count % ROUND {
+        step(from.wrapping_add(at * WORD), to.wrapping_add(at * WORD));
+    }
+    low.wrapping_add(high)
+}
+
+/// Part of [`copy_sum`]: `count` words to an aligned place from one that is not. Each is put together from two aligned words of
+/// the source, because a target that must not access unaligned words would otherwise take eight loads for it.
+///
+/// The last bytes that are read here are not used: whoever copies them reads them again.
+///
+/// # Safety
+/// As for [`copy_sum`], for `count` words and one more; `to` must be a multiple of eight and `from` must be none.
+unsafe fn copy_shifted(from: *mut u8, to: *mut u8, count: usize) -> u64 {
+    let ahead = lead(from, WORD);
+    let mut rest = 0_u64;
+    for at in 0..ahead {
+        // SAFETY: one of the first eight of the bytes that the caller promised.
+        let value = unsafe { byte(from.wrapping_add(at)) }.load(Ordering::Relaxed);
+        rest |= u64::from(value) << (8 * at);
+    }
+    // Between 8 and 56, as `from` is not aligned.
+    let shift = (8 * ahead) & 63;
+    let back = (64 - shift) & 63;
+    let (mut low, mut high) = (0_u64, 0_u64);
+    let (mut from, mut to) = (from.wrapping_add(ahead), to);
+    for _ in 0..count {
+        // SAFETY: eight bytes that begin before the end of a word of the `count` and so end within the one more; aligned.
+        let next = unsafe { word(from) }.load(Ordering::Relaxed);
+        let next = u64::from_le(next);
+        let value = rest | next << shift;
+        rest = next >> back;
+        // SAFETY: eight of the bytes that the caller promised, aligned.
+        unsafe { word(to) }.store(value.to_le(), Ordering::Relaxed);
+        low = low.wrapping_add(value & 0xffff_ffff);
+        high = high.wrapping_add(value >> 32);
+        (from, to) = (from.wrapping_add(WORD), to.wrapping_add(WORD));
+    }
+    low.wrapping_add(high)
+}
+
 /// Sets `len` bytes of guest memory at `to` to `value`.
 ///
 /// # Safety

@@ -24,6 +24,7 @@ mod copy;
 mod host;
 mod pod;
 mod ram;
+mod sum;
 #[cfg(test)]
 mod tests;
 
@@ -32,3 +33,4 @@ pub use address::{GuestAddress, GuestRange, Span};
 pub use host::HostRam;
 pub use pod::{Le16, Le32, Le64, Pod};
 pub use ram::{BadRam, GuestRam, OutsideRam, Word, WordSize, Words};
+pub use sum::Sum;

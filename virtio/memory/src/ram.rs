@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::copy;
-use crate::{GuestAddress, GuestRange, Pod, Span};
+use crate::{GuestAddress, GuestRange, Pod, Span, Sum};
 
 /// Our mapping must sit like the guest's addresses do, modulo this: then what is aligned for the
 /// guest is aligned for us. A descriptor, at 16, has the largest alignment that virtIO asks for.
@@ -153,6 +153,16 @@ impl GuestRam {
             unsafe { copy::copy_in(from, self.pointer(span)) };
         }
         len
+    }
+
+    /// Copies from the span's beginning to that of `at` in `to`, as much as both have, and adds up what it copies.
+    ///
+    /// It is fastest when both begin at the same place modulo 8.
+    pub fn copy_sum(&self, span: Span, to: &GuestRam, at: Span) -> Sum {
+        let len = span.len().min(at.len()) as usize;
+        // SAFETY: `pointer` proves both spans to be inside their RAM, and neither is shorter than `len`.
+        let words = unsafe { copy::copy_sum(self.pointer(span), to.pointer(at), len) };
+        Sum::of(words, len)
     }
 
     /// Sets every byte of the span to `value`.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::{BadRam, GuestAddress, GuestRam, GuestRange, HostRam, Le16, Le32, Le64, Span};
+use crate::{BadRam, GuestAddress, GuestRam, GuestRange, HostRam, Le16, Le32, Le64, Span, Sum};
 
 const START: u64 = 0xff_4000_0000; // the top of a 40-bit space
 const LEN: u64 = 0x1000;
@@ -240,6 +240,28 @@ proptest! {
         prop_assert_eq!(ram.read_bytes(place, &mut back[ours..end]), data.len());
         prop_assert_eq!(&back[ours..end], &data[..]);
         prop_assert!(back[..ours].iter().chain(&back[end..]).all(|&byte| byte == 0x11));
+    }
+
+    /// From every alignment to every other: the bytes arrive, their neighbours stay, and their sum is right.
+    #[test]
+    fn a_copy_between_two_rams_is_added_up(
+        from in 0u32..24, to in 0u32..24, data in prop::collection::vec(any::<u8>(), 0..300), more in 0u32..2,
+    ) {
+        let (source, target) = (host(), host());
+        let len = u32::try_from(data.len()).unwrap();
+        source.ram().fill(whole(&source.ram()).truncate(400), 0x99);
+        source.ram().write_bytes(whole(&source.ram()).skip(from), &data);
+        let area = whole(&target.ram()).truncate(400);
+        target.ram().fill(area, 0xee);
+        let span = whole(&source.ram()).slice(from, len + more).unwrap();
+        let sum = source.ram().copy_sum(span, &target.ram(), area.slice(to, len).unwrap());
+        let mut model = vec![0xee; 400];
+        model[to as usize..(to + len) as usize].copy_from_slice(&data);
+        let mut all = vec![0; 400];
+        target.ram().read_bytes(area, &mut all);
+        prop_assert_eq!(all, model);
+        let then = |sum: Sum| sum.then(Sum::of_bytes(&[1, 2, 3])).checksum();
+        prop_assert_eq!(then(sum), then(Sum::of_bytes(&data)));
     }
 
     #[test]

@@ -9,6 +9,10 @@
 //!   they are, and what it writes there is what the guest sees, but for the number of buffers, which the backend writes when
 //!   the buffer comes back. A driver for other hardware skips these bytes, and has no offloads for receiving.
 //!
+//! A frame need not be in guest RAM: what the hardware does not do to a frame, the backend does itself, in a region that it shares with
+//! the driver for that. [`Segment::FRAMES`](crate::request::Segment::FRAMES) marks segments in it, which only a [`TRANSMIT`] has.
+//! The driver need not read the region, but knows where the hardware finds it.
+//!
 //! [`RESET`](crate::request::RESET) says in `sector` what the guest takes for frames that it receives, as feature bits: offloads, and
 //! merged buffers (MRG_RXBUF). The hardware is set up with those, of what [`Interface::features`] has.
 //!

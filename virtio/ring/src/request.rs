@@ -52,23 +52,25 @@ pub struct Header {
     pub sector: u64,
 }
 
-/// A piece of guest memory.
+/// A piece of guest memory, or of the memory that a net backend makes frames in.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Segment {
-    /// Where it starts, in bytes from the start of guest RAM. (Block ranges: a sector.)
+    /// Where it starts, in bytes from the start of guest RAM or of the frames. (Block ranges: a sector.)
     pub offset: u64,
     /// Bytes. (Block ranges: sectors.)
     pub len: u32,
-    /// [`Segment::DEVICE_WRITES`] or 0.
+    /// [`Segment::DEVICE_WRITES`], [`Segment::FRAMES`] or 0.
     pub flags: u32,
 }
 
 impl Segment {
     /// The hardware writes it; otherwise it reads it.
     pub const DEVICE_WRITES: u32 = 1;
+    /// It lies in the frames that the backend makes ([`crate::net`]), not in guest RAM; the hardware reads it.
+    pub const FRAMES: u32 = 2;
 
     /// Whether the hardware writes it.
     pub const fn device_writes(&self) -> bool {

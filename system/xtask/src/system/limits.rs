@@ -16,6 +16,9 @@ pub(super) const MIN_MTU: u32 = 68;
 pub(super) const MAX_MTU: u32 = 1500;
 /// Bytes of memory for a device driver's own queues, which the device reads and writes.
 pub(super) const DMA_BYTES: u64 = LARGE_PAGE;
+/// Bytes of memory for the frames that a network device's backend makes for its driver: more than it has places for, as one
+/// large page costs less than many small ones.
+pub(super) const FRAMES_BYTES: u64 = LARGE_PAGE;
 
 /// Notes what `guests` cannot have together.
 pub(super) fn check(reader: &Reader<'_>, board: &Board, root: &Section<'_>, guests: &[Guest]) {
@@ -131,8 +134,7 @@ fn check_devices(reader: &Reader<'_>, board: &Board, guests: &[Guest]) {
 }
 
 fn check_memory(reader: &Reader<'_>, board: &Board, guests: &[Guest]) {
-    let drivers: usize = guests.iter().map(devices).sum();
-    let reserved = DMA_BYTES * u64::try_from(drivers).unwrap_or(u64::MAX);
+    let reserved: u64 = guests.iter().map(reserved).sum();
     let most = board.pool.size.saturating_sub(reserved);
     let mut sum: u64 = 0;
     for guest in guests {
@@ -161,6 +163,12 @@ fn check_memory(reader: &Reader<'_>, board: &Board, guests: &[Guest]) {
             );
         }
     }
+}
+
+/// Bytes that the drivers of `guest`'s devices need besides its RAM.
+fn reserved(guest: &Guest) -> u64 {
+    let of = |device: bool, bytes| if device { bytes } else { 0 };
+    of(guest.block.is_some(), DMA_BYTES) + of(guest.net.is_some(), DMA_BYTES + FRAMES_BYTES)
 }
 
 /// How many of the machine's transports `guest` takes.

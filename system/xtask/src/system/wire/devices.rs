@@ -2,9 +2,9 @@
 
 use super::{CLIENT_CONSOLE, CONSOLE, Common, Wiring, text};
 use crate::system::board::{Area, Hardware};
-use crate::system::limits::DMA_BYTES;
-use crate::system::plan::{GUEST_PRIORITY, PdId, Rights};
-use sel4cp_abi::config::{BackendConfig, Program, Ring, VirtioDriverConfig};
+use crate::system::limits::{DMA_BYTES, FRAMES_BYTES};
+use crate::system::plan::{GUEST_PRIORITY, PdId, RegionId, Rights};
+use sel4cp_abi::config::{BackendConfig, Program, Region, Ring, VirtioDriverConfig};
 use sel4cp_abi::image::PAGE;
 use sel4cp_ring::layout::{BYTE_PAIR_SIZE, DEVICE_SIZE};
 
@@ -35,8 +35,14 @@ impl Wiring<'_> {
         let name = &common.guest.name;
         let pd = self.plan.domain(format!("{name}_block"), Program::Block);
         let (vmm_link, link) = self.shared_page(&format!("{name}_block_link"), common.vmm, pd);
-        let (ring, bus) =
-            self.driver(common, pd, Program::VirtioBlk, "blk_driver", "block_ring")?;
+        let (ring, bus) = self.driver(
+            common,
+            pd,
+            Program::VirtioBlk,
+            "blk_driver",
+            "block_ring",
+            None,
+        )?;
         let mut config = self.backend(common, pd, Program::Block, "block", link, ring)?;
         if let Some(block) = &common.guest.block {
             config.read_only = u32::from(block.read_only);
@@ -61,8 +67,19 @@ impl Wiring<'_> {
             self.plan.lower(pd);
         }
         let (vmm_link, link) = self.shared_page(&format!("{name}_net_link"), common.vmm, pd);
-        let (ring, bus) = self.driver(common, pd, Program::VirtioNet, "net_driver", "net_ring")?;
+        let area = self.dma(FRAMES_BYTES);
+        let frames = self.plan.physical(format!("{name}_net_frames"), area);
+        let frames = (frames, area.start);
+        let (ring, bus) = self.driver(
+            common,
+            pd,
+            Program::VirtioNet,
+            "net_driver",
+            "net_ring",
+            Some(frames),
+        )?;
         let mut config = self.backend(common, pd, Program::Net, "net", link, ring)?;
+        config.frames = self.plan.map(pd, frames.0, Rights::ReadWrite, true, 0);
         if let Some(net) = &common.guest.net {
             config.mac = net.mac;
             config.mtu = net.mtu;
@@ -96,10 +113,21 @@ impl Wiring<'_> {
             read_only: 0,
             serial: [0; 20],
             reserved: 0,
+            frames: Region::NONE,
         })
     }
 
-    /// The driver behind `backend` on the next transport: the backend's end of the ring, and QEMU's bus.
+    /// Memory of the pool that hardware reads or writes, besides guests' RAM.
+    fn dma(&mut self, bytes: u64) -> Area {
+        self.next_dma -= bytes;
+        Area {
+            start: self.next_dma,
+            size: bytes,
+        }
+    }
+
+    /// The driver behind `backend` on the next transport: the backend's end of the ring, and QEMU's bus. Its hardware reads
+    /// `frames`, at a physical address, besides guest RAM.
     fn driver(
         &mut self,
         common: &Common<'_>,
@@ -107,6 +135,7 @@ impl Wiring<'_> {
         program: Program,
         driver: &str,
         ring: &str,
+        frames: Option<(RegionId, u64)>,
     ) -> Result<(Ring, String), String> {
         let name = &common.guest.name;
         let transport = self
@@ -135,11 +164,7 @@ impl Wiring<'_> {
         let registers_region = self
             .plan
             .map(pd, page_region, Rights::ReadWrite, false, page.start);
-        self.next_dma -= DMA_BYTES;
-        let dma = Area {
-            start: self.next_dma,
-            size: DMA_BYTES,
-        };
+        let dma = self.dma(DMA_BYTES);
         let dma_region = self.plan.physical(format!("{name}_{driver}_dma"), dma);
         let dma = self
             .plan
@@ -147,6 +172,10 @@ impl Wiring<'_> {
         let ram = self
             .plan
             .map(pd, common.ram, Rights::ReadWrite, true, common.ram_physical);
+        let frames = match frames {
+            Some((region, physical)) => self.plan.map(pd, region, Rights::Read, true, physical),
+            None => Region::NONE,
+        };
         let interrupt_channel = self.plan.interrupt(pd, interrupt);
         let header = self.header::<VirtioDriverConfig>(pd, program, common.index)?;
         let config = VirtioDriverConfig {
@@ -157,6 +186,7 @@ impl Wiring<'_> {
             interrupt_channel,
             dma,
             ram,
+            frames,
             ring,
         };
         self.configure(pd, &config);
