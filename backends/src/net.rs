@@ -75,7 +75,8 @@ impl Counters {
     }
 }
 
-/// The device.
+/// The device, in the order of its memory: what each frame needs lies in few pages, before the tables.
+#[repr(C)]
 pub struct Net {
     port: Port,
     config: Config,
@@ -88,16 +89,17 @@ pub struct Net {
     accepted: Features,
     /// Whether the hardware can merge receive buffers.
     merges: bool,
+    counters: Counters,
+    /// Frames that are with the driver as they are.
+    in_flight: u32,
+    receive: Receive,
+    /// The last chain, and where it goes.
     spans: [Span; QUEUE_SIZE as usize],
     segments: [Segment; MAX_SEGMENTS],
     /// Frames that are being sent, by the head of their chain.
     sending: [Option<Sending>; QUEUE_SIZE as usize],
-    /// Those that are with the driver as they are.
-    in_flight: u32,
     /// What this domain does to frames.
     cut: Cut,
-    receive: Receive,
-    counters: Counters,
 }
 
 /// A frame that is being sent.

@@ -96,6 +96,7 @@ impl Cut {
     }
 
     /// Begins with what `reader` has, which [`Offload::fits`], on a link with this `mtu`. The token comes back if it makes no sense.
+    #[inline(never)]
     pub(super) fn begin(
         &mut self,
         token: Token,
@@ -150,6 +151,7 @@ impl Cut {
     }
 
     /// Goes on with the frame that is underway, and counts what comes of it in `made`.
+    #[inline(never)]
     pub(super) fn go_on(&mut self, port: &mut Port, made: &mut u64) -> Result<Progress, PeerFault> {
         loop {
             if !port.has_room(1)? {

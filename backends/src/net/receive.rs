@@ -57,14 +57,13 @@ pub(super) struct List {
     pub(super) pieces: usize,
 }
 
-/// The device's side of the receive queue.
+/// The device's side of the receive queue, with the table last.
+#[repr(C)]
 pub(super) struct Receive {
     pub(super) ram: GuestRam,
     /// Bytes of the longest frame with its header.
     pub(super) wanted: u32,
     merge: Merge,
-    /// By the head of their chain.
-    buffers: [Option<Buffer>; QUEUE_SIZE as usize],
     /// Offers that are with the driver, and their segments.
     pub(super) offers: u32,
     pub(super) segments: usize,
@@ -77,6 +76,8 @@ pub(super) struct Receive {
     pub(super) spare: List,
     /// Buffers that came back with a part of a frame.
     pub(super) parts: Parts,
+    /// By the head of their chain.
+    buffers: [Option<Buffer>; QUEUE_SIZE as usize],
 }
 
 impl Receive {
