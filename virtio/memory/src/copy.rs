@@ -163,14 +163,16 @@ pub(crate) unsafe fn copy_sum(from: *mut u8, to: *mut u8, len: usize) -> u64 {
     // SAFETY: the first of the bytes that the caller promised.
     let first = unsafe { copy_bytes(from, to, head, 0) };
     let (start, place) = (from.wrapping_add(head), to.wrapping_add(head));
-    let count = (len - head) / WORD;
-    let (moved, words) = if start.addr().is_multiple_of(WORD) {
-        // SAFETY: so many words follow, and both places are aligned.
-        (count, unsafe { copy_words(start, place, count) })
-    } else {
-        let count = count.saturating_sub(1);
-        // SAFETY: so many words follow and one more, and `to` is aligned since the lead.
-        (count, unsafe { copy_shifted(start, place, count) })
+    let (moved, words) = match (len - head) / WORD {
+        count if start.addr().is_multiple_of(WORD) => {
+            // SAFETY: so many words follow, and both places are aligned.
+            (count, unsafe { copy_words(start, place, count) })
+        }
+        0 | 1 => (0, 0),
+        count => {
+            // SAFETY: so many words follow; `to` is aligned since the lead, and `from` is not.
+            (count - 1, unsafe { copy_shifted(start, place, count - 1) })
+        }
     };
     // A word that begins with the second byte of a sum's word counts with its bytes exchanged.
     let words = (words & 0xffff_ffff) + (words >> 32);
