@@ -158,7 +158,8 @@ pub fn wire_rings(region: &Region) -> Result<WirePair, RegionError> {
     rings.map_err(RegionError::Misfit)
 }
 
-/// A guest's memory, at the guest-physical address `region.bus`.
+/// A guest's memory, at the guest-physical address `region.bus`; or other memory whose bytes are moved like a guest's, because
+/// hardware looks at it at any time.
 ///
 /// # Errors
 /// [`RegionError`] says what does not fit.
