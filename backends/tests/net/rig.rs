@@ -2,12 +2,14 @@
 
 use crate::common::Bench;
 use crate::common::wire::Wire;
-use sel4cp_backends::net::Net;
+use sel4cp_backends::{Trouble, net::Net};
 use sel4cp_memory::{GuestAddress, HostRam};
 use sel4cp_model::net::Features as NetFeatures;
 use sel4cp_queue::Features;
+use sel4cp_ring::PeerFault;
 use sel4cp_ring::host;
 use sel4cp_ring::layout::{DEVICE_SIZE, DeviceRegion};
+use sel4cp_ring::request::{Completion, Header, status};
 use sel4cp_testing::{Buffer, readable};
 
 pub(crate) const RECEIVEQ: usize = 0;
@@ -101,6 +103,21 @@ impl Rig {
         self.bench.turn();
         let used = self.bench.guest.queue(RECEIVEQ).collect();
         used.into_iter().map(|used| used.bytes).collect()
+    }
+
+    /// The driver answers the request of `header` with an id that is none, and is trusted no more.
+    pub(crate) fn lie(mut self, header: &Header, id: u16, len: u32) {
+        self.wire.answer(Completion {
+            id,
+            ..Completion::of(header, status::OK, len)
+        });
+        self.bench.turn();
+        assert_eq!(
+            self.bench.trouble,
+            Some(Trouble::Peer(PeerFault::Unexpected { id }))
+        );
+        assert!(self.bench.needs_reset);
+        self.bench.guest.abandon();
     }
 
     pub(crate) fn counter(&self, counter: usize) -> u64 {

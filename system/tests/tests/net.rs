@@ -69,6 +69,16 @@ const OFFLOADS: [(&str, usize); 5] = [
     ("MRG_RXBUF", 15),
 ];
 
+/// The features of eth0, a digit each, among which these must be.
+fn features_with(linux: &mut Machine, wanted: &[(&str, usize)]) -> String {
+    let features = linux.run("cat /sys/class/net/eth0/device/features");
+    for (name, bit) in wanted {
+        let there = features.as_bytes()[*bit];
+        assert_eq!(there, b'1', "{name} is not in {features}");
+    }
+    features
+}
+
 /// What eth0 has counted.
 fn counted(linux: &mut Machine, counter: &str) -> u64 {
     let text = linux.run(&format!("cat /sys/class/net/eth0/statistics/{counter}"));
@@ -105,14 +115,7 @@ const DONE_HERE: [(&str, usize); 4] = [
 #[test]
 fn long_frames_are_cut_on_their_way_to_the_host_and_carry_every_byte() {
     let mut linux = System::new("linux").boot();
-    let features = linux.run("cat /sys/class/net/eth0/device/features");
-    for (name, bit) in DONE_HERE {
-        assert_eq!(
-            features.as_bytes()[bit],
-            b'1',
-            "{name} is not in {features}"
-        );
-    }
+    let features = features_with(&mut linux, &DONE_HERE);
     for (name, bit) in [("GUEST_CSUM", 1), ("GUEST_TSO4", 7), ("GUEST_TSO6", 8)] {
         assert_eq!(features.as_bytes()[bit], b'0', "{name} is in {features}");
     }
@@ -158,14 +161,7 @@ fn long_frames_are_cut_on_their_way_to_the_host_and_carry_every_byte() {
 fn frames_longer_than_the_links_carry_every_byte_behind_a_tap() {
     let tap = Tap::new().unwrap();
     let mut linux = System::new("linux").boot_behind(&tap);
-    let features = linux.run("cat /sys/class/net/eth0/device/features");
-    for (name, bit) in OFFLOADS {
-        assert_eq!(
-            features.as_bytes()[bit],
-            b'1',
-            "{name} is not in {features}"
-        );
-    }
+    features_with(&mut linux, &OFFLOADS);
     let bytes = pattern(64 * MIB, 1);
     linux.run("mount -t tmpfs tmpfs /mnt");
     let sent = bytes.clone();
