@@ -1,9 +1,11 @@
 //! What the hardware does not do to a frame before it sends it is done here: the checksum, and the cutting of what is longer than
 //! the link's frames (virtIO 1.2 §5.1.6.2).
 //!
-//! The guest's data is copied into [`Slots`], frame by frame, and added up on the way. Its chain could go back then; it does so with the last
-//! of those frames all the same, because an interrupt of its own would cost the guest more than it gains. A guest may ask for pieces of one byte, 65,000 of them: so one frame is worked on until
-//! there is no place or no room in the ring, and goes on when there is. Those behind it wait.
+//! The guest's data is copied into [`Slots`], frame by frame, and added up on the way. Its chain could go back then; it does so with
+//! the last of those frames all the same, because an interrupt of its own would cost the guest more than it gains.
+//!
+//! A guest may ask for pieces of one byte, 65,000 of them: so one frame is worked on until there is no place or no room in the ring, and
+//! goes on when there is. Those behind it wait.
 
 use super::headers::{Headers, Piece};
 use super::slots::{SLOT, SLOTS, Slots};
