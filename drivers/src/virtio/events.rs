@@ -1,7 +1,8 @@
-//! When the hardware interrupts: the event index of a queue (virtIO 1.2 §2.7.7), moved ahead of the next request.
+//! The event indices of a queue: when the hardware interrupts (virtIO 1.2 §2.7.7), moved ahead of the next request, and when it wants to
+//! be told of requests (§2.7.10).
 //!
-//! The crate always asks for an interrupt at the next request and keeps its rings to itself, so their places are learned
-//! where it tells the hardware.
+//! The crate always asks for an interrupt at the next request, forgets that indices wrap around, and keeps its rings to itself, so
+//! their places are learned where it tells the hardware.
 
 use super::dma::own_word;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
@@ -10,13 +11,15 @@ use virtio_drivers::PhysAddr;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The two shared words of a queue that say when it interrupts.
+/// The shared words of a queue that say when it interrupts, and when it wants to be told.
 #[derive(Clone, Copy)]
 pub(super) struct Events {
     /// The hardware interrupts when its index passes this one.
     event: &'static AtomicU16,
     /// Requests that the hardware is done with, modulo 2¹⁶.
     index: &'static AtomicU16,
+    /// The hardware wants to be told when our index passes this one.
+    wanted: &'static AtomicU16,
 }
 
 impl Events {
@@ -37,6 +40,16 @@ impl Events {
             .store(taken.wrapping_add(ahead).wrapping_sub(1), Relaxed);
         fence(SeqCst);
         self.ready(taken) < ahead
+    }
+
+    /// Whether the hardware wants to be told that there are `added` requests now, after it was told of `told` (modulo 2¹⁶).
+    pub(super) fn wants(&self, told: u16, added: u16) -> bool {
+        // §2.7.10: our index is out before the wish is looked at, and the hardware writes the wish before it looks at the index.
+        fence(SeqCst);
+        let beyond = added
+            .wrapping_sub(self.wanted.load(Relaxed))
+            .wrapping_sub(1);
+        beyond < added.wrapping_sub(told)
     }
 
     /// Asks for no interrupt, whatever is done after the `taken` requests, until asked for one again: the index is past
@@ -64,11 +77,13 @@ impl<'a, T> Witness<'a, T> {
     /// The words of the queue that was set up; `None` if there was none, or not in this driver's memory.
     pub(super) fn events(&self) -> Option<Events> {
         let (size, driver, device) = self.place?;
-        // §2.7.6: flags, index and the ring come before `used_event`. §2.7.8: the used index follows the flags.
+        // §2.7.6, §2.7.8: the flags, the index and the ring come before `used_event` and `avail_event`.
         let event = driver.checked_add(4 + 2 * u64::from(size))?;
+        let wanted = device.checked_add(4 + 8 * u64::from(size))?;
         Some(Events {
             event: own_word(event)?,
             index: own_word(device.checked_add(2)?)?,
+            wanted: own_word(wanted)?,
         })
     }
 }

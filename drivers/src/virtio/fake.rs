@@ -50,6 +50,8 @@ pub(crate) struct Device {
     pub(crate) resets: u32,
     /// It does each request of a disk while it is told about it, and writes down which interrupt it was asked for then.
     pub(crate) prompt: Option<Vec<u16>>,
+    /// It looks for requests by itself, and does not say that it wants to be told.
+    pub(crate) looks: bool,
     status: DeviceStatus,
     queues: [Queue; 2],
 }
@@ -98,6 +100,9 @@ impl Device {
         }
         let slot = u64::from(queue.seen) % u64::from(queue.size);
         queue.seen = queue.seen.wrapping_add(1);
+        if !self.looks {
+            store(queue.device + 4 + 8 * u64::from(queue.size), queue.seen);
+        }
         let head: u16 = load(queue.driver + 4 + 2 * slot);
         let mut taken = Taken {
             head,
@@ -160,6 +165,7 @@ impl Fake {
             interrupt: 0,
             resets: 0,
             prompt: None,
+            looks: false,
             status: DeviceStatus::empty(),
             queues: [Queue::default(); 2],
         })))

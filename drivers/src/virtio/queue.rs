@@ -60,8 +60,9 @@ pub struct Queue<R: 'static, const SIZE: usize> {
     table: &'static mut Table<R, SIZE>,
     index: u16,
     in_flight: usize,
-    /// Requests were added since the hardware was last told.
-    untold: bool,
+    /// Requests that were added, and those that the hardware was told of, modulo 2¹⁶.
+    added: u16,
+    told: u16,
     /// When it interrupts; `None`: at each request.
     events: Option<Events>,
     /// Requests that were popped, modulo 2¹⁶.
@@ -78,7 +79,8 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
             table,
             index: 0,
             in_flight: 0,
-            untold: false,
+            added: 0,
+            told: 0,
             events: None,
             popped: 0,
             ahead: 1,
@@ -99,7 +101,7 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
         // The old one's memory first: there may not be enough for two.
         self.hardware.clear();
         self.events = None;
-        self.untold = false;
+        (self.added, self.told) = (0, 0);
         self.index = index;
         // Indirect descriptors would need a heap.
         let mut witness = Witness::new(transport);
@@ -151,23 +153,27 @@ impl<R, const SIZE: usize> Queue<R, SIZE> {
             });
             self.in_flight += 1;
         }
-        self.untold = true;
+        self.added = self.added.wrapping_add(1);
         Ok(())
     }
 
-    /// Tells the hardware about all requests added since the last time.
-    ///
-    /// It is told even when it says that it looks anyway: the crate's own check forgets that indices wrap around,
-    /// and one needless write for a batch costs less than a batch that nobody looks at.
+    /// Tells the hardware about all requests added since the last time, if it wants to know. Where it cannot say, it is told.
     pub fn tell(&mut self, transport: &mut impl Transport) {
-        if core::mem::take(&mut self.untold) {
+        if !self.is_untold() {
+            return;
+        }
+        let told = core::mem::replace(&mut self.told, self.added);
+        if self
+            .events
+            .is_none_or(|events| events.wants(told, self.added))
+        {
             transport.notify(self.index);
         }
     }
 
     /// Whether requests were added that the hardware has not been told about.
     pub const fn is_untold(&self) -> bool {
-        self.untold
+        self.added != self.told
     }
 
     /// Asks for no interrupt until [`ask`](Self::ask) does, if the hardware can be asked. False: it interrupts all the same.
@@ -274,5 +280,42 @@ fn add_outputs(list: &mut Vec<&mut [u8], MAX_PIECES>, pieces: impl IntoIterator<
         // guest has made overlap do no harm here.
         let piece = unsafe { piece.memory().as_mut() };
         let _fits = list.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::dma::guest_piece;
+    use crate::virtio::fake::{self, Fake};
+    use std::boxed::Box;
+    use virtio_drivers::transport::DeviceType;
+
+    #[test]
+    fn s2_7_10_a_device_that_looks_by_itself_is_not_told() {
+        fake::windows();
+        let mut device = Fake::new(DeviceType::Block, 0, &[]);
+        let memory = (Box::new(Hardware::new()), Box::new(Table::new()));
+        let mut queue: Queue<(), 4> = Queue::new(Box::leak(memory.0), Box::leak(memory.1));
+        queue.set_up(&mut device, 0, true).unwrap();
+        let mut told = |looks: bool| {
+            device.0.borrow_mut().looks = looks;
+            let piece = guest_piece(0, 1).unwrap();
+            queue.add(&[piece], &[], ()).unwrap();
+            assert!(queue.is_untold());
+            queue.tell(&mut device);
+            assert!(!queue.is_untold());
+            let taken = device.0.borrow_mut().take(0).unwrap();
+            device.0.borrow_mut().done(0, taken.head, 0);
+            assert_eq!(queue.pop(), Ok(Some(((), 0))));
+            core::mem::take(&mut device.0.borrow_mut().notified).len()
+        };
+        assert_eq!(told(true), 1, "it has not looked yet");
+        for _ in 1..=0xffff {
+            assert_eq!(told(true), 0);
+        }
+        assert_eq!(told(true), 1, "indices wrap around");
+        assert_eq!([told(false), told(false), told(true)], [0, 1, 1]);
+        assert_eq!(told(true), 0);
     }
 }
