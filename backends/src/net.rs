@@ -5,11 +5,14 @@
 //! copies of the frame. A received frame's header is written here, or by hardware that merges buffers.
 
 mod cut;
+mod fields;
 mod frame;
 mod headers;
 mod joined;
 mod merged;
 mod receive;
+mod run;
+mod segment;
 mod slots;
 
 use crate::backend::{Device, Step, Trouble};
@@ -58,9 +61,11 @@ pub mod counter {
     pub const DELAYED: usize = 6;
     /// Frames that were made here: a checksum was completed, or a longer one was cut.
     pub const MADE: usize = 7;
+    /// Frames that came to the guest behind the one before, in one with it, and are not counted themselves.
+    pub const JOINED: usize = 8;
     /// How many there are.
     pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();
-    const _: () = assert!(COUNT == MADE + 1);
+    const _: () = assert!(COUNT == JOINED + 1);
 }
 
 /// The device's counters.
@@ -160,6 +165,9 @@ impl Net {
         self.offered = self.hardware;
         if self.cut.holds(self.longest()) {
             self.offered |= Features::TRANSMIT_OFFLOADS;
+        }
+        if !self.hardware.intersects(Features::LONG) {
+            self.offered |= Features::GUEST_CSUM | Features::LONG;
         }
         self.merges = features.contains(Features::MRG_RXBUF);
         self.known = true;
@@ -343,7 +351,10 @@ impl Net {
     }
 
     fn work(&mut self, queues: &mut Queues, again: &mut bool) -> Result<(), Trouble> {
-        *again |= self.harvest(queues)?;
+        let harvested = self.harvest(queues);
+        let queue = queues.get(RECEIVEQ);
+        self.receive.end_run(queue, &mut self.counters);
+        *again |= harvested?;
         if let Some(queue) = queues.get(TRANSMITQ) {
             *again |= self.transmit(queue)?;
         }
@@ -390,19 +401,24 @@ impl Device for Net {
         self.port.working()?;
         let accepted = Features::from_bits_truncate(accepted);
         self.accepted = (accepted & self.offered).consistent_offloads();
-        let longest = if self.accepted.intersects(Features::LONG) {
+        let mut received = self.accepted & self.hardware & Features::RECEIVE_OFFLOADS;
+        let longest = if received.intersects(Features::LONG) {
             LONGEST
         } else {
             u32::from(self.config.mtu.get()) + ETHERNET_HEADER
         };
-        let mut received = self.accepted & Features::RECEIVE_OFFLOADS;
         let merge = match accepted.contains(Features::MRG_RXBUF) {
             false => Merge::Nobody,
             true if self.merges => Merge::Hardware,
             true => Merge::Here,
         };
         received.set(Features::MRG_RXBUF, merge == Merge::Hardware);
-        self.receive.start(merge, longest + NetHeader::SIZE);
+        // A guest that merges nothing has buffers for the longest frames, which would be wasted on the others.
+        let joined = match merge {
+            Merge::Nobody => Features::empty(),
+            _ => self.accepted - self.hardware,
+        };
+        self.receive.start(merge, longest + NetHeader::SIZE, joined);
         self.port.agree(received.bits());
         Ok(())
     }

@@ -3,6 +3,11 @@
 //! They are read once, and everything is looked up in that copy. What the guest says besides about their length is a hint that nobody
 //! needs, and so not looked at. The sums of what all pieces have in common are formed once.
 
+use super::fields::{
+    CWR, ETHERTYPE, FIN, IPV4, IPV6, PSH, TAGGED, TCP, TCP_FLAGS, TCP_HEADER, TCP_OFFSET,
+    TCP_SEQUENCE, TCP_SUM, V4_ADDRESSES, V4_HEADER, V4_ID, V4_LENGTH, V4_SUM, V6_ADDRESSES,
+    V6_HEADER, V6_LENGTH, u16_at, u32_at, v4, v6,
+};
 use sel4cp_memory::Sum;
 use sel4cp_model::net::{ETHERNET_HEADER, Header as NetHeader, VLAN_TAG};
 use sel4cp_ring::net::Offload;
@@ -11,42 +16,8 @@ use sel4cp_ring::net::Offload;
 /// bytes of options.
 const LONGEST: usize = 192;
 
-/// Where fields are in the headers.
-const ETHERTYPE: usize = 12;
-/// Ethertypes: a tag (802.1Q), and what has TCP in it.
-const TAGGED: u16 = 0x8100;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-/// Protocol and next header numbers.
-const TCP: u8 = 6;
-const HOP_BY_HOP: u8 = 0;
-const DESTINATION: u8 = 60;
-/// Fields of an IPv4 header (RFC 791): total length, identification, fragments, protocol, checksum, addresses.
-const V4_LENGTH: usize = 2;
-const V4_ID: usize = 4;
-const V4_FRAGMENT: usize = 6;
-const V4_PROTOCOL: usize = 9;
-const V4_SUM: usize = 10;
-const V4_ADDRESSES: usize = 12;
-const V4_HEADER: usize = 20;
-/// Of [`V4_FRAGMENT`]: more fragments follow, or some came before.
-const IN_FRAGMENTS: u16 = 0x3fff;
-/// Fields of an IPv6 header (RFC 8200): payload length, next header, addresses.
-const V6_LENGTH: usize = 4;
-const V6_NEXT: usize = 6;
-const V6_ADDRESSES: usize = 8;
-const V6_HEADER: usize = 40;
-/// Fields of a TCP header (RFC 9293): sequence number, data offset, flags, checksum.
-const TCP_SEQUENCE: usize = 4;
-const TCP_OFFSET: usize = 12;
-const TCP_FLAGS: usize = 13;
-const TCP_SUM: usize = 16;
-const TCP_HEADER: usize = 20;
-/// TCP flags that say something about the end of the data, and about its beginning.
+/// TCP flags that say something about the end of the data.
 const AT_THE_END: u8 = FIN | PSH;
-const FIN: u8 = 0x01;
-const PSH: u8 = 0x08;
-const CWR: u8 = 0x80;
 
 /// The copy, at an address that is a multiple of eight.
 #[repr(align(8))]
@@ -217,35 +188,6 @@ impl Headers {
     }
 }
 
-/// Bytes of the IPv4 header that `ip` starts with, of a packet of `length` bytes with TCP in it.
-fn v4(ip: &[u8], length: usize) -> Option<usize> {
-    let header = usize::from(ip.first()? & 0xf) * 4;
-    let good = header >= V4_HEADER
-        && usize::from(u16_at(ip, V4_LENGTH)?) == length
-        && u16_at(ip, V4_FRAGMENT)? & IN_FRAGMENTS == 0
-        && *ip.get(V4_PROTOCOL)? == TCP;
-    good.then_some(header)
-}
-
-/// Bytes of the IPv6 header that `ip` starts with and of the options behind it, of a packet of `length` bytes with TCP in it. Neither
-/// a part of a larger packet, nor one with a way to go: its checksum is about another address.
-fn v6(ip: &[u8], length: usize) -> Option<usize> {
-    if usize::from(u16_at(ip, V6_LENGTH)?) + V6_HEADER != length {
-        return None;
-    }
-    let mut next = *ip.get(V6_NEXT)?;
-    let mut at = V6_HEADER;
-    // Ends: each step is forward, and there are as many bytes as were copied.
-    while next != TCP {
-        if next != HOP_BY_HOP && next != DESTINATION {
-            return None;
-        }
-        next = *ip.get(at)?;
-        at += (usize::from(*ip.get(at + 1)?) + 1) * 8;
-    }
-    Some(at)
-}
-
 /// The sum of `header` without the words at these places.
 fn sum_without(header: &[u8], places: &[usize]) -> Sum {
     let mut sum = Sum::new();
@@ -255,16 +197,6 @@ fn sum_without(header: &[u8], places: &[usize]) -> Sum {
         }
     }
     sum
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let (field, _) = bytes.get(at..)?.split_first_chunk()?;
-    Some(u16::from_be_bytes(*field))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let (field, _) = bytes.get(at..)?.split_first_chunk()?;
-    Some(u32::from_be_bytes(*field))
 }
 
 fn size(bytes: u32) -> usize {

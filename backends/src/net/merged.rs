@@ -131,7 +131,7 @@ pub(super) fn place_of_number(spans: &[Span]) -> [Span; PIECES] {
 pub(super) fn num_buffers(ram: &GuestRam, buffer: &Buffer) -> u16 {
     let mut number = [0; 2];
     let mut places = number.as_mut_slice();
-    for piece in buffer.pieces {
+    for piece in buffer.number() {
         let read = ram.read_bytes(piece, places);
         places = places.get_mut(read..).unwrap_or_default();
         if places.is_empty() {

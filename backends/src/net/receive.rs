@@ -6,11 +6,12 @@
 //! again.
 
 use super::merged::{Arrival, Parts, num_buffers, place_of_number, scatter};
+use super::run::Run;
 use super::{Counters, MAX_SEGMENTS, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
 use crate::backend::Trouble;
 use crate::port::Port;
 use sel4cp_memory::{GuestRam, Span};
-use sel4cp_model::net::{ETHERNET_HEADER, Header as NetHeader};
+use sel4cp_model::net::{ETHERNET_HEADER, Features, Header as NetHeader};
 use sel4cp_queue::{Chain, Queue, Token};
 use sel4cp_ring::request::{Completion, Header, Segment, status};
 use zerocopy::IntoBytes;
@@ -35,7 +36,8 @@ pub(super) enum Merge {
 pub(super) struct Buffer {
     pub(super) token: Token,
     pub(super) len: u32,
-    /// A small buffer's memory; of a buffer that is offered alone, its two bytes of `num_buffers`.
+    /// A small buffer's memory, and that of a buffer that is offered alone and in one piece; of one in more, its two bytes of
+    /// `num_buffers`.
     pub(super) pieces: [Span; PIECES],
     /// It was offered as it is.
     pub(super) alone: bool,
@@ -47,14 +49,38 @@ pub(super) struct Buffer {
     pub(super) next: Option<u16>,
 }
 
+impl Buffer {
+    /// Where its two bytes of `num_buffers` are.
+    pub(super) fn number(&self) -> [Span; PIECES] {
+        if self.alone && self.segments != 1 {
+            self.pieces
+        } else {
+            place_of_number(&self.pieces)
+        }
+    }
+}
+
 /// A list of buffers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct List {
     pub(super) first: Option<u16>,
-    last: Option<u16>,
-    /// Bytes and pieces of all.
+    pub(super) last: Option<u16>,
+    /// How many there are; bytes and pieces of all.
+    pub(super) count: u16,
     pub(super) bytes: u32,
     pub(super) pieces: usize,
+}
+
+impl List {
+    pub(super) const fn new() -> Self {
+        Self {
+            first: None,
+            last: None,
+            count: 0,
+            bytes: 0,
+            pieces: 0,
+        }
+    }
 }
 
 /// The device's side of the receive queue, with the table last.
@@ -63,7 +89,7 @@ pub(super) struct Receive {
     pub(super) ram: GuestRam,
     /// Bytes of the longest frame with its header.
     pub(super) wanted: u32,
-    merge: Merge,
+    pub(super) merge: Merge,
     /// Offers that are with the driver, and their segments.
     pub(super) offers: u32,
     pub(super) segments: usize,
@@ -76,8 +102,11 @@ pub(super) struct Receive {
     pub(super) spare: List,
     /// Buffers that came back with a part of a frame.
     pub(super) parts: Parts,
+    /// Frames that are being joined, and buffers that this has emptied.
+    pub(super) run: Run,
+    pub(super) emptied: List,
     /// By the head of their chain.
-    buffers: [Option<Buffer>; QUEUE_SIZE as usize],
+    pub(super) buffers: [Option<Buffer>; QUEUE_SIZE as usize],
 }
 
 impl Receive {
@@ -90,9 +119,11 @@ impl Receive {
             offers: 0,
             segments: 0,
             most_segments: usize::MAX,
-            joining: List::default(),
-            spare: List::default(),
+            joining: List::new(),
+            spare: List::new(),
             parts: Parts::default(),
+            run: Run::new(),
+            emptied: List::new(),
         }
     }
 
@@ -105,10 +136,12 @@ impl Receive {
         };
     }
 
-    /// For a guest whose buffers are merged like that; `wanted` is how long a frame can be, with its header.
-    pub(super) fn start(&mut self, merge: Merge, wanted: u32) {
+    /// For a guest whose buffers are merged like that; `wanted` is how long a frame can be, with its header. It takes frames that are
+    /// joined here, of these kinds.
+    pub(super) fn start(&mut self, merge: Merge, wanted: u32, joined: Features) {
         self.merge = merge;
         self.wanted = wanted;
+        self.run.start(joined);
     }
 
     /// Forgets what is not with the driver.
@@ -116,8 +149,16 @@ impl Receive {
         let joining = core::mem::take(&mut self.joining);
         let spare = core::mem::take(&mut self.spare);
         let parts = core::mem::take(&mut self.parts);
-        for list in [joining, spare, parts.list] {
-            self.give_up(None, list.first);
+        let emptied = core::mem::take(&mut self.emptied);
+        let run = self.run.stop();
+        for first in [
+            joining.first,
+            spare.first,
+            parts.list.first,
+            emptied.first,
+            run,
+        ] {
+            self.give_up(None, first);
         }
     }
 
@@ -135,9 +176,21 @@ impl Receive {
 
     /// Appends a buffer to a list.
     #[inline(never)]
-    pub(super) fn append(&mut self, mut list: List, head: u16, mut buffer: Buffer) -> List {
+    pub(super) fn append(&mut self, list: List, head: u16, buffer: Buffer) -> List {
+        if let Some(slot) = self.slot(head) {
+            *slot = Some(buffer);
+        }
+        self.link(list, head)
+    }
+
+    /// Appends a buffer to a list that is in the table already.
+    pub(super) fn link(&mut self, mut list: List, head: u16) -> List {
+        let Some(Some(buffer)) = self.slot(head) else {
+            return list;
+        };
         buffer.next = None;
         buffer.offered = false;
+        list.count += 1;
         list.bytes = list.bytes.saturating_add(buffer.len);
         list.pieces += buffer
             .pieces
@@ -153,9 +206,6 @@ impl Receive {
             }
         }
         list.last = Some(head);
-        if let Some(slot) = self.slot(head) {
-            *slot = Some(buffer);
-        }
         list
     }
 
@@ -185,6 +235,13 @@ impl Receive {
                     self.joining = self.append(self.joining, head, buffer);
                     continue;
                 }
+            }
+            if let Some(head) = self.emptied.first {
+                if !self.offer_emptied(port, head)? {
+                    counters.add(counter::DELAYED, 1);
+                    return Ok(port.wait_for_room(1)?);
+                }
+                continue;
             }
             let Some((token, chain)) = queue.pop(spans)? else {
                 if self.offers >= ENOUGH {
@@ -220,7 +277,10 @@ impl Receive {
             let buffer = Buffer {
                 token,
                 len,
-                pieces: place_of_number(chain.writable()),
+                pieces: match chain.writable() {
+                    [whole] => [*whole, Span::EMPTY],
+                    several => place_of_number(several),
+                },
                 alone: true,
                 offered: true,
                 segments: pieces,
@@ -270,6 +330,7 @@ impl Receive {
     /// Gives everything back without a frame: the driver has forgotten all offers.
     #[cold]
     pub(super) fn abandon(&mut self, mut queue: Option<&mut Queue>, counters: &mut Counters) {
+        self.end_run(queue.as_deref_mut(), counters);
         for head in 0..QUEUE_SIZE {
             if matches!(self.slot(head), Some(Some(buffer)) if buffer.offered) {
                 counters.add(counter::RECEIVE_FAILED, 1);
@@ -291,15 +352,11 @@ impl Receive {
         counters: &mut Counters,
     ) -> Arrival {
         if let Some(queue) = queue.as_deref_mut()
-            && self.whole(queue, first, done)
+            && self.whole(queue, first, done, counters)
         {
-            counters.add(counter::RECEIVED, 1);
-            counters.add(
-                counter::RECEIVED_BYTES,
-                u64::from(done.len - NetHeader::SIZE),
-            );
             return Arrival::Known;
         }
+        self.end_run(queue.as_deref_mut(), counters);
         self.completed_otherwise(queue, first, done, counters)
     }
 
@@ -336,11 +393,7 @@ impl Receive {
                 return Arrival::Known;
             }
         };
-        let number = if buffer.alone {
-            buffer.pieces
-        } else {
-            place_of_number(&buffer.pieces)
-        };
+        let number = buffer.number();
         let mut left = done.len;
         let mut filled = 0_u16;
         let mut next = Some((first, buffer));
@@ -364,10 +417,17 @@ impl Receive {
         counters.add(counter::RECEIVED_BYTES, u64::from(bytes));
         Arrival::Known
     }
-    /// Gives a buffer back that was offered alone and holds a whole frame, as most do. False: it is something else, and nothing was
-    /// done.
+
+    /// Gives a buffer back that was offered alone and holds a whole frame, as most do, or keeps it to join it with others. False: it is
+    /// something else, and nothing was done.
     #[inline]
-    fn whole(&mut self, queue: &mut Queue, first: u16, done: &Completion) -> bool {
+    fn whole(
+        &mut self,
+        queue: &mut Queue,
+        first: u16,
+        done: &Completion,
+        counters: &mut Counters,
+    ) -> bool {
         let good = done.status == status::OK && done.len >= NetHeader::SIZE + ETHERNET_HEADER;
         if !good || self.parts.are_expected() {
             return false;
@@ -386,13 +446,23 @@ impl Receive {
             }
         } else {
             // Before the queue is published, so that the guest finds it.
-            scatter(&self.ram, buffer.pieces, &1_u16.to_le_bytes());
+            scatter(&self.ram, buffer.number(), &1_u16.to_le_bytes());
         }
         self.offers = self.offers.saturating_sub(1);
         self.segments = self.segments.saturating_sub(buffer.segments);
-        if let Some(buffer) = slot.take() {
+        if buffer.segments == 1 && self.run.may_have(done.len) {
+            self.run_on(queue, first, done.len, counters);
+            return true;
+        }
+        self.end_run(Some(queue), counters);
+        if let Some(buffer) = self.take(first) {
             let _stale = queue.complete(buffer.token, done.len);
         }
+        counters.add(counter::RECEIVED, 1);
+        counters.add(
+            counter::RECEIVED_BYTES,
+            u64::from(done.len - NetHeader::SIZE),
+        );
         true
     }
 }

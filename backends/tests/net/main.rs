@@ -14,4 +14,5 @@ mod life;
 mod merged;
 mod requests;
 mod rig;
+mod run;
 mod tcp;

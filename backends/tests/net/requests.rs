@@ -15,7 +15,8 @@ fn s5_1_3_features_and_configuration() {
     let mut rig = Rig::running(u64::MAX);
     let facts = *rig.bench.vmm.facts().unwrap();
     use NetFeatures as F;
-    let all = F::MAC | F::MTU | F::STATUS | F::MRG_RXBUF;
+    let joined = F::GUEST_CSUM | F::LONG;
+    let all = F::MAC | F::MTU | F::STATUS | F::MRG_RXBUF | joined;
     assert_eq!((facts.id, facts.features & 0xff_ffff), (1, all.bits()));
     let bytes = rig.bench.config();
     let (config, _) = Config::ref_from_prefix(&bytes).unwrap();
@@ -120,7 +121,7 @@ fn to_cut() -> Header {
 }
 
 #[test]
-fn s5_1_3_1_offloads_are_those_of_the_hardware() {
+fn s5_1_3_1_offloads_are_those_of_the_hardware_and_what_is_joined_here() {
     use NetFeatures as F;
     let all = F::TRANSMIT_OFFLOADS | F::RECEIVE_OFFLOADS;
     let offered = |hardware| {
@@ -130,11 +131,14 @@ fn s5_1_3_1_offloads_are_those_of_the_hardware() {
         rig.bench.guest.finish();
         F::from_bits_truncate(facts.features) & all
     };
+    let join = F::GUEST_CSUM | F::LONG;
     assert_eq!(offered(all), all);
-    assert_eq!(offered(F::CSUM), F::CSUM);
-    assert_eq!(offered(F::HOST_TSO4), F::empty(), "it needs checksums");
-    assert_eq!(offered(F::CSUM | F::GUEST_TSO6), F::CSUM, "the same");
-    assert_eq!(offered(F::CTRL_VQ | F::GUEST_UFO | F::MQ), F::empty());
+    assert_eq!(offered(F::CSUM), F::CSUM | join);
+    assert_eq!(offered(F::HOST_TSO4), join, "it needs checksums");
+    assert_eq!(offered(F::CSUM | F::GUEST_TSO6), F::CSUM | join, "the same");
+    let one = F::GUEST_CSUM | F::GUEST_TSO4;
+    assert_eq!(offered(one), one, "what the hardware leaves is few");
+    assert_eq!(offered(F::CTRL_VQ | F::GUEST_UFO | F::MQ), join);
 }
 
 #[test]

@@ -191,6 +191,62 @@ impl Segment {
     }
 }
 
+/// What went over the link when the guest gets this: a frame as it is, or the pieces of one that is to be cut (§5.1.6.4).
+pub(crate) fn apart(header: &Header, frame: &[u8]) -> Vec<Vec<u8>> {
+    if header.gso_type == 0 {
+        assert_eq!(header.flags, 0);
+        return vec![frame.to_vec()];
+    }
+    assert_eq!(header.flags, Header::NEEDS_CSUM);
+    assert_eq!(header.csum_offset.get(), 16);
+    let v6 = header.gso_type == Header::GSO_TCPV6;
+    assert!(v6 || header.gso_type == Header::GSO_TCPV4);
+    let transport = usize::from(header.csum_start.get());
+    let (headers, data) = frame.split_at(header.hdr_len.get().into());
+    let size = usize::from(header.gso_size.get());
+    let addresses = if v6 { 22..54 } else { 26..34 };
+    let pseudo = |length: usize| {
+        let length = u16::try_from(length).unwrap().to_be_bytes();
+        [&headers[addresses.clone()], &[0, 6], &length].concat()
+    };
+    let partial = !checksum(&pseudo(frame.len() - transport));
+    let found = u16::from_be_bytes([headers[transport + 16], headers[transport + 17]]);
+    // 0 and 0xffff are the same number.
+    assert_eq!(found % 0xffff, partial % 0xffff);
+    assert!(v6 || checksum(&headers[14..34]) == 0xffff);
+    assert!(data.len() > size, "there are two at least");
+    let mut pieces = Vec::new();
+    for (number, chunk) in data.chunks(size).enumerate() {
+        let mut piece = [headers, chunk].concat();
+        let mut put = |at: usize, bytes: &[u8]| piece[at..at + bytes.len()].copy_from_slice(bytes);
+        let packet = u16::try_from(headers.len() - 14 + chunk.len()).unwrap();
+        if v6 {
+            put(18, &(packet - 40).to_be_bytes());
+        } else {
+            let id = u16::from_be_bytes([headers[18], headers[19]]);
+            let id = id.wrapping_add(u16::try_from(number).unwrap());
+            put(16, &packet.to_be_bytes());
+            put(18, &id.to_be_bytes());
+            put(24, &[0, 0]);
+        }
+        let sequence = u32::from_be_bytes(headers[transport + 4..][..4].try_into().unwrap());
+        let before = u32::try_from(number * size).unwrap();
+        put(transport + 4, &sequence.wrapping_add(before).to_be_bytes());
+        put(transport + 16, &[0, 0]);
+        if (number + 1) * size < data.len() {
+            piece[transport + 13] &= !PSH;
+        }
+        if !v6 {
+            let sum = checksum(&piece[14..34]).to_be_bytes();
+            piece[24..26].copy_from_slice(&sum);
+        }
+        let summed = [pseudo(piece.len() - transport), piece[transport..].to_vec()].concat();
+        piece[transport + 16..][..2].copy_from_slice(&checksum(&summed).to_be_bytes());
+        pieces.push(piece);
+    }
+    pieces
+}
+
 /// The Internet checksum of RFC 1071, never 0.
 pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0_u32;

@@ -51,6 +51,7 @@ pub const fn names(id: u32) -> &'static [&'static str] {
             "receive_failed",
             "delayed",
             "made",
+            "joined",
         ],
         SOCKET => &[
             "transmitted_bytes",

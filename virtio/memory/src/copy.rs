@@ -150,23 +150,43 @@ pub(crate) unsafe fn copy_in(from: &[u8], to: *mut u8) {
     }
 }
 
-/// Words that [`copy_words`] moves in one round.
+/// Words that are moved in one round.
 const ROUND: usize = 8;
 
 /// Copies `len` bytes of guest memory from `from` to `to`, and gives what their 16-bit words, the first one from the first byte on,
 /// add up to modulo 2¹⁶ − 1: of the bytes that were stored.
 ///
+/// The two may overlap if `to` is at least two words before `from`: nothing is read that far behind what is written.
+///
 /// # Safety
 /// Both must be valid for `len` bytes, which nothing in this program accesses other than by atomics.
 pub(crate) unsafe fn copy_sum(from: *mut u8, to: *mut u8, len: usize) -> u64 {
+    // SAFETY: as the caller promised.
+    unsafe { sum_up::<true>(from, to, len) }
+}
+
+/// As [`copy_sum`], without the copy.
+///
+/// # Safety
+/// `from` must be valid for `len` bytes, which nothing in this program accesses other than by atomics.
+pub(crate) unsafe fn sum(from: *mut u8, len: usize) -> u64 {
+    // SAFETY: as the caller promised.
+    unsafe { sum_up::<false>(from, from, len) }
+}
+
+/// Both of them: whether it is to `COPY`.
+///
+/// # Safety
+/// As for [`copy_sum`].
+unsafe fn sum_up<const COPY: bool>(from: *mut u8, to: *mut u8, len: usize) -> u64 {
     let head = lead(to, len);
     // SAFETY: the first of the bytes that the caller promised.
-    let first = unsafe { copy_bytes(from, to, head, 0) };
+    let first = unsafe { copy_bytes::<COPY>(from, to, head, 0) };
     let (start, place) = (from.wrapping_add(head), to.wrapping_add(head));
     let (moved, words) = match (len - head) / WORD {
         count if start.addr().is_multiple_of(WORD) => {
             // SAFETY: so many words follow, and both places are aligned.
-            (count, unsafe { copy_words(start, place, count) })
+            (count, unsafe { copy_words::<COPY>(start, place, count) })
         }
         0 | 1 => (0, 0),
         count => {
@@ -184,20 +204,27 @@ pub(crate) unsafe fn copy_sum(from: *mut u8, to: *mut u8, len: usize) -> u64 {
     let done = head + moved * WORD;
     let (start, place) = (from.wrapping_add(done), to.wrapping_add(done));
     // SAFETY: the last of the bytes that the caller promised.
-    first + words + unsafe { copy_bytes(start, place, len - done, head & 1) }
+    first + words + unsafe { copy_bytes::<COPY>(start, place, len - done, head & 1) }
 }
 
 /// Part of [`copy_sum`]: byte for byte. `parity` is 1 if the first byte is the second of its word.
 ///
 /// # Safety
 /// As for [`copy_sum`].
-unsafe fn copy_bytes(from: *mut u8, to: *mut u8, len: usize, parity: usize) -> u64 {
+unsafe fn copy_bytes<const COPY: bool>(
+    from: *mut u8,
+    to: *mut u8,
+    len: usize,
+    parity: usize,
+) -> u64 {
     let mut sum = 0;
     for at in 0..len {
         // SAFETY: one of the bytes that the caller promised.
         let value = unsafe { byte(from.wrapping_add(at)) }.load(Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { byte(to.wrapping_add(at)) }.store(value, Ordering::Relaxed);
+        if COPY {
+            // SAFETY: as above.
+            unsafe { byte(to.wrapping_add(at)) }.store(value, Ordering::Relaxed);
+        }
         sum += u64::from(value) << (8 * ((at + parity) & 1));
     }
     sum
@@ -208,17 +235,26 @@ unsafe fn copy_bytes(from: *mut u8, to: *mut u8, len: usize, parity: usize) -> u
 ///
 /// # Safety
 /// As for [`copy_sum`], for `count` words, and both places must be multiples of eight.
-unsafe fn copy_words(from: *mut u8, to: *mut u8, count: usize) -> u64 {
+unsafe fn copy_words<const COPY: bool>(from: *mut u8, to: *mut u8, count: usize) -> u64 {
     let (mut low, mut high) = (0_u64, 0_u64);
     let mut step = |from: *mut u8, to: *mut u8| {
         // SAFETY: eight of the bytes that the caller promised, aligned.
         let value = unsafe { word(from) }.load(Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { word(to) }.store(value, Ordering::Relaxed);
+        if COPY {
+            // SAFETY: as above.
+            unsafe { word(to) }.store(value, Ordering::Relaxed);
+        }
         let value = u64::from_le(value);
         low = low.wrapping_add(value & 0xffff_ffff);
         high = high.wrapping_add(value >> 32);
     };
+    each(from, to, count, &mut step);
+    low.wrapping_add(high)
+}
+
+/// Does `step` with the places of `count` words, several in one round.
+#[inline(always)]
+fn each(from: *mut u8, to: *mut u8, count: usize, step: &mut impl FnMut(*mut u8, *mut u8)) {
     let (mut from, mut to) = (from, to);
     for _ in 0..count / ROUND {
         for at in 0..ROUND {
@@ -232,7 +268,6 @@ unsafe fn copy_words(from: *mut u8, to: *mut u8, count: usize) -> u64 {
     for at in 0..count % ROUND {
         step(from.wrapping_add(at * WORD), to.wrapping_add(at * WORD));
     }
-    low.wrapping_add(high)
 }
 
 /// Part of [`copy_sum`]: `count` words to an aligned place from one that is not. Each is put together from two aligned words of
@@ -254,8 +289,7 @@ unsafe fn copy_shifted(from: *mut u8, to: *mut u8, count: usize) -> u64 {
     let shift = (8 * ahead) & 63;
     let back = (64 - shift) & 63;
     let (mut low, mut high) = (0_u64, 0_u64);
-    let (mut from, mut to) = (from.wrapping_add(ahead), to);
-    for _ in 0..count {
+    let mut step = |from: *mut u8, to: *mut u8| {
         // SAFETY: eight bytes that begin before the end of a word of the `count` and so end within the one more; aligned.
         let next = unsafe { word(from) }.load(Ordering::Relaxed);
         let next = u64::from_le(next);
@@ -265,8 +299,8 @@ unsafe fn copy_shifted(from: *mut u8, to: *mut u8, count: usize) -> u64 {
         unsafe { word(to) }.store(value.to_le(), Ordering::Relaxed);
         low = low.wrapping_add(value & 0xffff_ffff);
         high = high.wrapping_add(value >> 32);
-        (from, to) = (from.wrapping_add(WORD), to.wrapping_add(WORD));
-    }
+    };
+    each(from.wrapping_add(ahead), to, count, &mut step);
     low.wrapping_add(high)
 }
 

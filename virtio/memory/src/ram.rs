@@ -157,12 +157,22 @@ impl GuestRam {
 
     /// Copies from the span's beginning to that of `at` in `to`, as much as both have, and adds up what it copies.
     ///
-    /// It is fastest when both begin at the same place modulo 8.
+    /// It is fastest when both begin at the same place modulo 8. Inside one RAM they may overlap, if `at` begins 16 bytes or more before
+    /// the span.
     pub fn copy_sum(&self, span: Span, to: &GuestRam, at: Span) -> Sum {
         let len = span.len().min(at.len()) as usize;
         // SAFETY: `pointer` proves both spans to be inside their RAM, and neither is shorter than `len`.
         let words = unsafe { copy::copy_sum(self.pointer(span), to.pointer(at), len) };
         Sum::of(words, len)
+    }
+
+    /// Adds up the span's bytes.
+    #[must_use]
+    pub fn sum(&self, span: Span) -> Sum {
+        let at = self.pointer(span);
+        let len = span.len() as usize;
+        // SAFETY: `pointer` proves all of the span to be inside this RAM.
+        Sum::of(unsafe { copy::sum(at, len) }, len)
     }
 
     /// Sets every byte of the span to `value`.

@@ -34,7 +34,11 @@ impl Sum {
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
         let mut words = 0_u64;
-        for pair in bytes.chunks(2) {
+        let (eights, rest) = bytes.as_chunks::<8>();
+        for eight in eights {
+            words = words.wrapping_add(fold(u64::from_le_bytes(*eight)));
+        }
+        for pair in rest.chunks(2) {
             let pair = match pair {
                 [first, second] => [*first, *second],
                 [last] => [*last, 0],
@@ -76,15 +80,27 @@ impl Sum {
     /// number.
     #[must_use]
     pub const fn checksum(self) -> [u8; 2] {
+        match !self.folded() {
+            0 => [0xff; 2],
+            sum => sum.to_le_bytes(),
+        }
+    }
+
+    /// What goes into a checksum field that is to be completed, as bytes (virtIO 1.2 §5.1.6.2): the sum itself.
+    #[must_use]
+    pub const fn partial(self) -> [u8; 2] {
+        self.folded().to_le_bytes()
+    }
+
+    /// In 16 bits.
+    const fn folded(self) -> u16 {
         let folded = fold(self.words);
         let folded = (folded & 0xffff) + (folded >> 16);
         let folded = (folded & 0xffff) + (folded >> 16);
         let folded = (folded & 0xffff) + (folded >> 16);
         #[expect(clippy::cast_possible_truncation, reason = "the carries are in")]
-        match !(folded as u16) {
-            0 => [0xff; 2],
-            sum => sum.to_le_bytes(),
-        }
+        let folded = folded as u16;
+        folded
     }
 }
 

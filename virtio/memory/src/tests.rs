@@ -262,6 +262,26 @@ proptest! {
         prop_assert_eq!(all, model);
         let then = |sum: Sum| sum.then(Sum::of_bytes(&[1, 2, 3])).checksum();
         prop_assert_eq!(then(sum), then(Sum::of_bytes(&data)));
+        let alone = source.ram().sum(span.truncate(len));
+        prop_assert_eq!(then(alone), then(Sum::of_bytes(&data)));
+        let [high, low] = alone.checksum();
+        prop_assert_eq!(u16::from_be_bytes(alone.partial()) % 0xffff, !u16::from_be_bytes([high, low]) % 0xffff);
+    }
+
+    /// Bytes can be moved down inside one RAM, by 16 or more.
+    #[test]
+    fn moves_do_not_run_into_themselves(to in 0u32..20, by in 16u32..60, data in prop::collection::vec(any::<u8>(), 0..300)) {
+        let host = host();
+        let ram = host.ram();
+        let len = u32::try_from(data.len()).unwrap();
+        let from = whole(&ram).slice(to + by, len).unwrap();
+        ram.write_bytes(from, &data);
+        let place = whole(&ram).slice(to, len).unwrap();
+        let sum = ram.copy_sum(from, &ram, place);
+        let mut moved = vec![0; data.len()];
+        ram.read_bytes(place, &mut moved);
+        prop_assert_eq!(sum.checksum(), Sum::of_bytes(&data).checksum());
+        prop_assert_eq!(moved, data);
     }
 
     #[test]
