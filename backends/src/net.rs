@@ -4,6 +4,7 @@
 //! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here (`net/cut.rs`), with
 //! copies of the frame. A received frame's header is written here, or by hardware that merges buffers.
 
+mod buffer;
 mod cut;
 mod fields;
 mod frame;
@@ -438,7 +439,9 @@ impl Device for Net {
     fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble> {
         let result = self.work(queues, &mut step.again);
         // Also after a fault: what was submitted before it is in flight and comes back.
-        self.port.flush();
+        if self.port.flush_if(!self.receive.may_wait()) {
+            self.receive.shown();
+        }
         step.notify_driver |= self.port.take_notify();
         result
     }

@@ -31,6 +31,8 @@ pub struct Port {
     agreed: u64,
     /// The driver broke a rule: nothing goes on before it restarts.
     failed: Option<PeerFault>,
+    /// What is staged cannot wait.
+    urgent: bool,
     notify: bool,
 }
 
@@ -62,6 +64,7 @@ impl Port {
             reset_id: *RESET_IDS.start(),
             agreed: 0,
             failed: None,
+            urgent: false,
             notify: false,
         }
     }
@@ -116,6 +119,19 @@ impl Port {
     /// # Errors
     /// The driver's fault.
     pub fn submit(&mut self, header: Header, segments: &[Segment]) -> Result<bool, PeerFault> {
+        self.urgent = true;
+        self.submit_later(header, segments)
+    }
+
+    /// The same, for a request that need not be shown to the driver before the next one that must.
+    ///
+    /// # Errors
+    /// The driver's fault.
+    pub fn submit_later(
+        &mut self,
+        header: Header,
+        segments: &[Segment],
+    ) -> Result<bool, PeerFault> {
         if !self.is_open() {
             return Ok(false);
         }
@@ -134,6 +150,7 @@ impl Port {
         if !self.is_open() {
             return Ok(false);
         }
+        self.urgent = true;
         let entries = u32::try_from(segments)
             .unwrap_or(u32::MAX)
             .saturating_add(1);
@@ -187,6 +204,7 @@ impl Port {
 
     #[cold]
     fn send_reset(&mut self) -> Result<(), PeerFault> {
+        self.urgent = true;
         self.reset_id = match self.reset_id.checked_add(1) {
             Some(next) => next,
             None => *RESET_IDS.start(),
@@ -210,8 +228,20 @@ impl Port {
 
     /// Shows the driver what was submitted and taken.
     pub fn flush(&mut self) {
+        self.urgent = false;
         self.notify |= self.requests.publish();
         self.notify |= self.completions.release();
+    }
+
+    /// Shows the driver what was taken, and what was submitted if it cannot wait, or is `due` all the same: whether it did.
+    pub fn flush_if(&mut self, due: bool) -> bool {
+        let flushes = due || self.urgent;
+        if flushes {
+            self.flush();
+        } else {
+            self.notify |= self.completions.release();
+        }
+        flushes
     }
 
     /// Asks to be woken by the driver's next completion. True: there is one already.

@@ -1,7 +1,8 @@
 //! Buffers that are smaller than a frame, joined into one offer: for a guest that has them merged, with hardware that does not merge.
 
+use super::buffer::{Buffer, List, PIECES};
 use super::merged::scatter;
-use super::receive::{Buffer, List, PIECES, Receive, header, offer_header, segment};
+use super::receive::{Receive, header, offer_header, segment};
 use super::{Counters, counter};
 use crate::backend::Trouble;
 use crate::port::Port;
@@ -88,7 +89,7 @@ impl Receive {
             scatter(&self.ram, pieces, header().as_bytes());
         }
         let segments = segments.get(..count).unwrap_or_default();
-        if !port.submit(offer_header(first), segments)? {
+        if !port.submit_later(offer_header(first), segments)? {
             return Ok(false);
         }
         if let Some(Some(buffer)) = self.slot(first) {
@@ -96,8 +97,7 @@ impl Receive {
             buffer.segments = count;
         }
         self.joining = List::default();
-        self.offers += 1;
-        self.segments += count;
+        self.offered(count);
         Ok(true)
     }
 }

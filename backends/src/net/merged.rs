@@ -4,7 +4,8 @@
 //! which hardware and guest can write, says how many there are: what is read there is believed as far as it fits what came back. Then the
 //! guest gets them all at once. When it does not fit, nobody knows where the next frame begins, before a reset.
 
-use super::receive::{Buffer, List, PIECES, Receive};
+use super::buffer::{Buffer, List, PIECES};
+use super::receive::Receive;
 use super::{Counters, counter};
 use sel4cp_memory::{GuestRam, Span};
 use sel4cp_model::net::{ETHERNET_HEADER, Header as NetHeader};

@@ -5,6 +5,7 @@
 //! one offer, the frame runs from one into the next, and each comes back with its share; those that the frame did not reach are offered
 //! again.
 
+use super::buffer::{Buffer, List};
 use super::merged::{Arrival, Parts, num_buffers, place_of_number, scatter};
 use super::run::Run;
 use super::{Counters, MAX_SEGMENTS, QUEUE_SIZE, RECEIVE, RECEIVE_ID, counter};
@@ -16,8 +17,6 @@ use sel4cp_queue::{Chain, Queue, Token};
 use sel4cp_ring::request::{Completion, Header, Segment, status};
 use zerocopy::IntoBytes;
 
-/// Pieces of a small buffer that are remembered.
-pub(super) const PIECES: usize = 2;
 /// With as many offers, the guest need not say that it has more: each frame that arrives makes this domain look.
 const ENOUGH: u32 = 96;
 
@@ -32,57 +31,6 @@ pub(super) enum Merge {
     Hardware,
 }
 
-/// A buffer that was taken from the queue.
-pub(super) struct Buffer {
-    pub(super) token: Token,
-    pub(super) len: u32,
-    /// A small buffer's memory, and that of a buffer that is offered alone and in one piece; of one in more, its two bytes of
-    /// `num_buffers`.
-    pub(super) pieces: [Span; PIECES],
-    /// It was offered as it is.
-    pub(super) alone: bool,
-    /// It is with the driver, as the first of its offer.
-    pub(super) offered: bool,
-    /// Segments of that offer.
-    pub(super) segments: usize,
-    /// The next buffer of the same offer, or of the same list.
-    pub(super) next: Option<u16>,
-}
-
-impl Buffer {
-    /// Where its two bytes of `num_buffers` are.
-    pub(super) fn number(&self) -> [Span; PIECES] {
-        if self.alone && self.segments != 1 {
-            self.pieces
-        } else {
-            place_of_number(&self.pieces)
-        }
-    }
-}
-
-/// A list of buffers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct List {
-    pub(super) first: Option<u16>,
-    pub(super) last: Option<u16>,
-    /// How many there are; bytes and pieces of all.
-    pub(super) count: u16,
-    pub(super) bytes: u32,
-    pub(super) pieces: usize,
-}
-
-impl List {
-    pub(super) const fn new() -> Self {
-        Self {
-            first: None,
-            last: None,
-            count: 0,
-            bytes: 0,
-            pieces: 0,
-        }
-    }
-}
-
 /// The device's side of the receive queue, with the table last.
 #[repr(C)]
 pub(super) struct Receive {
@@ -90,9 +38,10 @@ pub(super) struct Receive {
     /// Bytes of the longest frame with its header.
     pub(super) wanted: u32,
     pub(super) merge: Merge,
-    /// Offers that are with the driver, and their segments.
+    /// Offers that are with the driver, those of them that it was not shown, and their segments.
     pub(super) offers: u32,
-    pub(super) segments: usize,
+    unshown: u32,
+    segments: usize,
     /// Segments beyond which nothing is offered: more than the hardware holds would wait in the ring, and the frames
     /// to be sent behind them.
     most_segments: usize,
@@ -117,6 +66,7 @@ impl Receive {
             merge: Merge::Nobody,
             buffers: [const { None }; QUEUE_SIZE as usize],
             offers: 0,
+            unshown: 0,
             segments: 0,
             most_segments: usize::MAX,
             joining: List::new(),
@@ -164,6 +114,24 @@ impl Receive {
 
     pub(super) fn is_quiet(&self) -> bool {
         self.offers == 0
+    }
+
+    /// Notes an offer in so many segments.
+    pub(super) fn offered(&mut self, segments: usize) {
+        self.offers += 1;
+        self.unshown += 1;
+        self.segments += segments;
+    }
+
+    /// Whether the driver need not be shown the latest offers yet: it has three of four. The next frames that arrive or are sent take
+    /// them along.
+    pub(super) fn may_wait(&self) -> bool {
+        4 * self.unshown <= self.offers
+    }
+
+    /// The driver was shown all offers.
+    pub(super) fn shown(&mut self) {
+        self.unshown = 0;
     }
 
     pub(super) fn slot(&mut self, head: u16) -> Option<&mut Option<Buffer>> {
@@ -288,8 +256,7 @@ impl Receive {
             };
             if let Some(slot) = self.slot(head) {
                 *slot = Some(buffer);
-                self.offers += 1;
-                self.segments += pieces;
+                self.offered(pieces);
             }
         }
         Ok(true)
@@ -313,7 +280,7 @@ impl Receive {
             // The header is made before the buffer is the hardware's, which may write one of its own over it.
             let _fits = chain.writer().write_all(header().as_bytes());
         }
-        Ok(port.submit(offer_header(token.head()), segments)?)
+        Ok(port.submit_later(offer_header(token.head()), segments)?)
     }
 
     /// Takes the rest of an offer, or of a list, from `next` on.
@@ -340,6 +307,7 @@ impl Receive {
         let parts = core::mem::take(&mut self.parts);
         self.give_up(queue, parts.list.first);
         self.offers = 0;
+        self.unshown = 0;
         self.segments = 0;
     }
 

@@ -8,7 +8,8 @@
 //! A frame's data is moved behind that of those before it, from one of the guest's buffers to another, and buffers that are empty then
 //! are offered to the driver again.
 
-use super::receive::{List, Merge, Receive, header, offer_header, segment};
+use super::buffer::List;
+use super::receive::{Merge, Receive, header, offer_header, segment};
 use super::segment::Segment;
 use super::{Counters, counter};
 use crate::backend::Trouble;
@@ -187,15 +188,14 @@ impl Receive {
             // As before its first offer.
             self.ram.write_bytes(whole, header().as_bytes());
         }
-        if !port.submit(offer_header(head), &[segment(whole)])? {
+        if !port.submit_later(offer_header(head), &[segment(whole)])? {
             return Ok(false);
         }
         self.pop_emptied();
         if let Some(Some(buffer)) = self.buffers.get_mut(usize::from(head)) {
             buffer.offered = true;
         }
-        self.offers += 1;
-        self.segments += 1;
+        self.offered(1);
         Ok(true)
     }
 

@@ -1,7 +1,7 @@
 //! TCP segments that arrive one after another, and come to the guest as one (virtIO 1.2 §5.1.6.4).
 
-use crate::rig::{RECEIVEQ, Rig, WHOLE, frame};
-use crate::tcp::{ACK, CWR, FIN, PSH, Segment, apart};
+use crate::rig::{RECEIVEQ, Rig, frame};
+use crate::tcp::{ACK, CWR, FIN, Segment, apart};
 use proptest::prelude::*;
 use sel4cp_backends::net::counter;
 use sel4cp_model::net::{Features as F, Header};
