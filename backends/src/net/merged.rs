@@ -50,37 +50,49 @@ impl Receive {
     pub(super) fn part(
         &mut self,
         mut queue: Option<&mut Queue>,
-        (head, mut buffer): (u16, Buffer),
+        head: u16,
         done: &Completion,
         counters: &mut Counters,
     ) -> Arrival {
+        let ram = self.ram;
+        let Some(Some(buffer)) = self.slot(head) else {
+            return Arrival::Unknown;
+        };
+        let len = buffer.len;
+        let first = buffer.number();
         let counts = done.status == status::OK && queue.is_some() && !self.parts.astray;
         let missing = match self.parts.missing {
-            0 if counts => num_buffers(&self.ram, &buffer),
+            0 if counts => read_number(&ram, first),
             missing => missing,
         };
         let fits = match missing.checked_sub(1) {
-            Some(0) => done.len <= buffer.len,
+            Some(0) => done.len <= len,
             // §5.1.6.4.1: all but the last are full. The others came back with this one, so the driver still had them.
-            Some(others) => done.len == buffer.len && u32::from(others) <= self.offers,
+            Some(others) => done.len == len && u32::from(others) <= self.offers,
             None => false,
         };
+        self.parts.list = self.link(self.parts.list, head);
         if counts && fits && missing > 1 {
             self.parts.missing = missing - 1;
-            self.parts.list = self.append(self.parts.list, head, buffer);
             return Arrival::Known;
         }
         let parts = core::mem::take(&mut self.parts.list);
         self.parts.missing = 0;
-        let bytes = parts.bytes.saturating_add(done.len);
+        let bytes = parts.bytes.saturating_sub(len).saturating_add(done.len);
         let good = counts && fits && bytes >= NetHeader::SIZE + ETHERNET_HEADER;
         let mut next = parts.first;
         while let Some(part) = next.and_then(|head| self.take(head)) {
             next = part.next;
-            finish(&mut queue, part, good);
+            // All are full but the last, or there is nothing in them.
+            let len = match next {
+                _ if !good => 0,
+                Some(_) => part.len,
+                None => done.len,
+            };
+            if let Some(queue) = &mut queue {
+                let _stale = queue.complete(part.token, len);
+            }
         }
-        buffer.len = buffer.len.min(done.len);
-        finish(&mut queue, buffer, good);
         if good {
             counters.add(counter::RECEIVED, 1);
             let bytes = bytes.saturating_sub(NetHeader::SIZE);
@@ -93,13 +105,6 @@ impl Receive {
             return Arrival::Astray;
         }
         Arrival::Known
-    }
-}
-
-/// Gives a buffer back to the guest: full, or with nothing in it.
-fn finish(queue: &mut Option<&mut Queue>, buffer: Buffer, full: bool) {
-    if let Some(queue) = queue {
-        let _stale = queue.complete(buffer.token, if full { buffer.len } else { 0 });
     }
 }
 
@@ -130,9 +135,14 @@ pub(super) fn place_of_number(spans: &[Span]) -> [Span; PIECES] {
 
 /// How many buffers the frame is in that begins in this one, which was offered alone.
 pub(super) fn num_buffers(ram: &GuestRam, buffer: &Buffer) -> u16 {
+    read_number(ram, buffer.number())
+}
+
+/// The number in these two bytes.
+fn read_number(ram: &GuestRam, place: [Span; PIECES]) -> u16 {
     let mut number = [0; 2];
     let mut places = number.as_mut_slice();
-    for piece in buffer.number() {
+    for piece in place {
         let read = ram.read_bytes(piece, places);
         places = places.get_mut(read..).unwrap_or_default();
         if places.is_empty() {

@@ -337,18 +337,18 @@ impl Receive {
         done: &Completion,
         counters: &mut Counters,
     ) -> Arrival {
-        let buffer = match self.slot(first) {
-            Some(slot) => slot.take_if(|buffer| buffer.offered),
-            None => None,
-        };
-        let Some(buffer) = buffer else {
-            return Arrival::Unknown;
+        let segments = match self.slot(first) {
+            Some(Some(buffer)) if buffer.offered => buffer.segments,
+            _ => return Arrival::Unknown,
         };
         self.offers = self.offers.saturating_sub(1);
-        self.segments = self.segments.saturating_sub(buffer.segments);
+        self.segments = self.segments.saturating_sub(segments);
         if self.merge == Merge::Hardware {
-            return self.part(queue, (first, buffer), done, counters);
+            return self.part(queue, first, done, counters);
         }
+        let Some(buffer) = self.take(first) else {
+            return Arrival::Unknown;
+        };
         let good = done.status == status::OK && done.len >= NetHeader::SIZE + ETHERNET_HEADER;
         let queue = match queue {
             Some(queue) if good => queue,
