@@ -2,7 +2,8 @@
 //!
 //! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
 //! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here (`net/cut.rs`), with
-//! copies of the frame. A received frame's header is written here, or by hardware that merges buffers.
+//! copies of the frame. A received frame's header is written here, or by hardware that merges buffers; several frames that make one longer
+//! segment of TCP come to the guest as that (`net/run.rs`).
 
 mod buffer;
 mod cut;

@@ -92,12 +92,13 @@ impl Receive {
         if !port.submit_later(offer_header(first), segments)? {
             return Ok(false);
         }
+        self.joining = List::default();
         if let Some(Some(buffer)) = self.slot(first) {
             buffer.offered = true;
             buffer.segments = count;
+            let len = buffer.len;
+            self.offered(count, len);
         }
-        self.joining = List::default();
-        self.offered(count);
         Ok(true)
     }
 }

@@ -17,7 +17,7 @@ use sel4cp_queue::{Chain, Queue, Token};
 use sel4cp_ring::request::{Completion, Header, Segment, status};
 use zerocopy::IntoBytes;
 
-/// With as many offers, the guest need not say that it has more: each frame that arrives makes this domain look.
+/// With as many offers, and room for a frame, the guest need not say that it has more: each frame that arrives makes this domain look.
 const ENOUGH: u32 = 96;
 
 /// Who puts a frame into several buffers.
@@ -38,10 +38,13 @@ pub(super) struct Receive {
     /// Bytes of the longest frame with its header.
     pub(super) wanted: u32,
     pub(super) merge: Merge,
-    /// Offers that are with the driver, those of them that it was not shown, and their segments.
+    /// Offers that are with the driver, their segments, and bytes of their first buffers.
     pub(super) offers: u32,
-    unshown: u32,
     segments: usize,
+    bytes: u64,
+    /// Those of them that it was not shown yet.
+    unshown: u32,
+    unshown_bytes: u64,
     /// Segments beyond which nothing is offered: more than the hardware holds would wait in the ring, and the frames
     /// to be sent behind them.
     most_segments: usize,
@@ -66,8 +69,10 @@ impl Receive {
             merge: Merge::Nobody,
             buffers: [const { None }; QUEUE_SIZE as usize],
             offers: 0,
-            unshown: 0,
             segments: 0,
+            bytes: 0,
+            unshown: 0,
+            unshown_bytes: 0,
             most_segments: usize::MAX,
             joining: List::new(),
             spare: List::new(),
@@ -116,22 +121,32 @@ impl Receive {
         self.offers == 0
     }
 
-    /// Notes an offer in so many segments.
-    pub(super) fn offered(&mut self, segments: usize) {
+    /// Notes an offer in so many segments, whose first buffer has so many bytes.
+    pub(super) fn offered(&mut self, segments: usize, bytes: u32) {
         self.offers += 1;
-        self.unshown += 1;
         self.segments += segments;
+        self.bytes += u64::from(bytes);
+        self.unshown += 1;
+        self.unshown_bytes += u64::from(bytes);
     }
 
-    /// Whether the driver need not be shown the latest offers yet: it has three of four. The next frames that arrive or are sent take
-    /// them along.
+    /// Notes that such an offer has come back.
+    fn came_back(&mut self, segments: usize, bytes: u32) {
+        self.offers = self.offers.saturating_sub(1);
+        self.segments = self.segments.saturating_sub(segments);
+        self.bytes = self.bytes.saturating_sub(bytes.into());
+    }
+
+    /// Whether the driver need not be shown the latest offers yet: it has three of four, and room for a frame. The next frames that
+    /// arrive or are sent take them along.
     pub(super) fn may_wait(&self) -> bool {
         4 * self.unshown <= self.offers
+            && self.bytes.saturating_sub(self.unshown_bytes) >= u64::from(self.wanted)
     }
 
     /// The driver was shown all offers.
     pub(super) fn shown(&mut self) {
-        self.unshown = 0;
+        (self.unshown, self.unshown_bytes) = (0, 0);
     }
 
     pub(super) fn slot(&mut self, head: u16) -> Option<&mut Option<Buffer>> {
@@ -212,7 +227,7 @@ impl Receive {
                 continue;
             }
             let Some((token, chain)) = queue.pop(spans)? else {
-                if self.offers >= ENOUGH {
+                if self.offers >= ENOUGH && self.bytes >= u64::from(self.wanted) {
                     queue.disable_notifications();
                     return Ok(false);
                 }
@@ -256,7 +271,7 @@ impl Receive {
             };
             if let Some(slot) = self.slot(head) {
                 *slot = Some(buffer);
-                self.offered(pieces);
+                self.offered(pieces, len);
             }
         }
         Ok(true)
@@ -306,9 +321,8 @@ impl Receive {
         }
         let parts = core::mem::take(&mut self.parts);
         self.give_up(queue, parts.list.first);
-        self.offers = 0;
-        self.unshown = 0;
-        self.segments = 0;
+        (self.offers, self.segments, self.bytes) = (0, 0, 0);
+        self.shown();
     }
 
     /// Gives the buffers of an offer back to the guest.
@@ -337,12 +351,11 @@ impl Receive {
         done: &Completion,
         counters: &mut Counters,
     ) -> Arrival {
-        let segments = match self.slot(first) {
-            Some(Some(buffer)) if buffer.offered => buffer.segments,
+        let (segments, len) = match self.slot(first) {
+            Some(Some(buffer)) if buffer.offered => (buffer.segments, buffer.len),
             _ => return Arrival::Unknown,
         };
-        self.offers = self.offers.saturating_sub(1);
-        self.segments = self.segments.saturating_sub(segments);
+        self.came_back(segments, len);
         if self.merge == Merge::Hardware {
             return self.part(queue, first, done, counters);
         }
@@ -416,9 +429,9 @@ impl Receive {
             // Before the queue is published, so that the guest finds it.
             scatter(&self.ram, buffer.number(), &1_u16.to_le_bytes());
         }
-        self.offers = self.offers.saturating_sub(1);
-        self.segments = self.segments.saturating_sub(buffer.segments);
-        if buffer.segments == 1 && self.run.may_have(done.len) {
+        let (segments, len) = (buffer.segments, buffer.len);
+        self.came_back(segments, len);
+        if segments == 1 && self.run.may_have(done.len) {
             self.run_on(queue, first, done.len, counters);
             return true;
         }

@@ -195,7 +195,7 @@ impl Receive {
         if let Some(Some(buffer)) = self.buffers.get_mut(usize::from(head)) {
             buffer.offered = true;
         }
-        self.offered(1);
+        self.offered(1, whole.len());
         Ok(true)
     }
 

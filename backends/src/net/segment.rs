@@ -249,7 +249,10 @@ impl Segment {
     }
 
     fn put<const N: usize>(&mut self, at: usize, value: [u8; N]) {
-        put(self.first.as_mut_bytes(), at, value);
+        let rest = self.first.as_mut_bytes().get_mut(at..);
+        if let Some((place, _)) = rest.and_then(|rest| rest.split_first_chunk_mut()) {
+            *place = value;
+        }
     }
 }
 
@@ -291,15 +294,6 @@ impl Own {
 fn take<const N: usize>(bytes: &mut [u8], at: usize) -> Option<[u8; N]> {
     let (field, _) = bytes.get_mut(at..)?.split_first_chunk_mut::<N>()?;
     Some(core::mem::replace(field, [0; N]))
-}
-
-fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
-    if let Some((place, _)) = bytes
-        .get_mut(at..)
-        .and_then(|rest| rest.split_first_chunk_mut())
-    {
-        *place = value;
-    }
 }
 
 /// Whether this is the sum of something with its checksum in it.

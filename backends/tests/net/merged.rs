@@ -133,6 +133,35 @@ fn s5_1_6_4_frames_of_one_and_of_several_buffers() {
 }
 
 #[test]
+fn the_hardware_has_room_for_a_frame_if_the_guest_has() {
+    for (count, size) in [(20, 4096), (32, 4096), (100, 1526), (120, 100)] {
+        let mut rig = merging(F::MRG_RXBUF | F::GUEST_CSUM | F::GUEST_TSO4);
+        let mut frames = 0;
+        for _ in 0..3 {
+            // One after another, as a guest may post them; then frames use some up.
+            let mut posted = rig.wire.buffers.len();
+            while posted < count {
+                rig.offer(&[writable(size)]);
+                posted += 1;
+                rig.wire.take();
+                let shown = rig.wire.buffers.len();
+                let bytes = u32::try_from(shown).unwrap() * size;
+                assert!(
+                    shown == posted || bytes >= 0xffff + 18 + 12,
+                    "{bytes} bytes of {posted} buffers of {size}"
+                );
+            }
+            for _ in 0..10 {
+                frames += 1;
+                assert_eq!(rig.arrive(&frame(60)).concat()[12..], frame(60));
+            }
+        }
+        assert_eq!(rig.counter(counter::RECEIVED), frames);
+        rig.end();
+    }
+}
+
+#[test]
 fn s5_1_6_4_1_the_guest_gets_all_buffers_of_a_frame_at_once() {
     let mut rig = offering(&[1000; 5]);
     let long = rig.wire.merge(&frame(2500), None);
