@@ -1,6 +1,6 @@
 //! Where fields are in the headers of a TCP segment, and what they must say.
 
-/// Where fields are in the headers.
+/// Where the type is in the link's header.
 pub(super) const ETHERTYPE: usize = 12;
 /// Ethertypes: a tag (802.1Q), and what has TCP in it.
 pub(super) const TAGGED: u16 = 0x8100;

@@ -3,7 +3,7 @@
 //! A buffer that holds a whole frame goes to the driver as it is. Without MRG_RXBUF every buffer does, and with it if the hardware
 //! merges buffers too ([`super::merged`]). If it does not, a guest may offer smaller ones: then as many as a frame needs are joined into
 //! one offer, the frame runs from one into the next, and each comes back with its share; those that the frame did not reach are offered
-//! again.
+//! again. So are those whose frame was joined to another's ([`super::run`]).
 
 use super::buffer::{Buffer, List};
 use super::merged::{Arrival, Parts, num_buffers, place_of_number, scatter};

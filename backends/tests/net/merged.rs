@@ -9,14 +9,7 @@ use sel4cp_testing::{readable, writable};
 
 /// Behind hardware that merges buffers, before a guest that accepts `features`.
 fn merging(features: F) -> Rig {
-    let mut rig = Rig::behind(DEVICE_SIZE, 1500, F::MRG_RXBUF | F::RECEIVE_OFFLOADS);
-    rig.bench.start(features.bits());
-    rig.wire.take();
-    if !rig.wire.resets.is_empty() {
-        assert!(rig.wire.reset());
-        rig.bench.turn();
-    }
-    rig
+    Rig::agreed(F::MRG_RXBUF | F::RECEIVE_OFFLOADS, features)
 }
 
 /// With buffers of these sizes, each in two pieces.
@@ -57,15 +50,6 @@ impl Rig {
         self.offer(&[writable(WHOLE)]);
         assert_eq!(self.arrive(&frame(60)).concat()[12..], frame(60));
         assert_eq!(self.send_one(), 1);
-        self.bench.guest.finish();
-    }
-
-    /// A reset gives back what was offered and not used.
-    fn end(mut self) {
-        assert!(!self.bench.reset());
-        self.wire.reset();
-        assert!(self.bench.turn().reset_done);
-        self.bench.restart(2, 0);
         self.bench.guest.finish();
     }
 

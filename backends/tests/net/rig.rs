@@ -70,6 +70,27 @@ impl Rig {
         rig
     }
 
+    /// Behind hardware that offers `hardware`, before a guest that accepts `features`: agreed on, and running.
+    pub(crate) fn agreed(hardware: NetFeatures, features: NetFeatures) -> Self {
+        let mut rig = Self::behind(DEVICE_SIZE, 1500, hardware);
+        rig.bench.start(features.bits());
+        rig.wire.take();
+        if !rig.wire.resets.is_empty() {
+            assert!(rig.wire.reset());
+            rig.bench.turn();
+        }
+        rig
+    }
+
+    /// A reset gives back what was offered and not used.
+    pub(crate) fn end(mut self) {
+        assert!(!self.bench.reset());
+        self.wire.reset();
+        assert!(self.bench.turn().reset_done);
+        self.bench.restart(2, 0);
+        self.bench.guest.finish();
+    }
+
     /// After a reset: a driver that accepts nothing, and agrees on nothing with the hardware.
     pub(crate) fn restart_plain(&mut self) {
         self.bench.restart(2, 0);

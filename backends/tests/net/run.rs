@@ -5,7 +5,6 @@ use crate::tcp::{ACK, CWR, FIN, Segment, apart};
 use proptest::prelude::*;
 use sel4cp_backends::net::counter;
 use sel4cp_model::net::{Features as F, Header};
-use sel4cp_ring::layout::DEVICE_SIZE;
 use sel4cp_ring::request::{Completion, status};
 use sel4cp_testing::writable;
 use zerocopy::FromBytes;
@@ -17,13 +16,7 @@ fn takes() -> F {
 
 /// Before a guest that accepts `features` and has `count` buffers of `size` bytes, behind hardware that merges buffers and no more.
 fn joining(features: F, count: usize, size: u32) -> Rig {
-    let mut rig = Rig::behind(DEVICE_SIZE, 1500, F::MRG_RXBUF);
-    rig.bench.start(features.bits());
-    rig.wire.take();
-    if !rig.wire.resets.is_empty() {
-        assert!(rig.wire.reset());
-        rig.bench.turn();
-    }
+    let mut rig = Rig::agreed(F::MRG_RXBUF, features);
     for _ in 0..count {
         rig.offer(&[writable(size)]);
     }
@@ -59,15 +52,6 @@ impl Rig {
             ));
         }
         got
-    }
-
-    /// The driver gives everything back, and the device comes to rest.
-    fn finish(mut self) {
-        assert!(!self.bench.reset());
-        self.wire.reset();
-        assert!(self.bench.turn().reset_done);
-        self.bench.restart(2, 0);
-        self.bench.guest.finish();
     }
 }
 
@@ -132,7 +116,7 @@ fn s5_1_6_4_1_segments_become_one() {
         let got = rig.at_once(&more);
         assert_eq!(got.len(), 1);
         assert!(all_apart(&got) == more);
-        rig.finish();
+        rig.end();
     }
 }
 
@@ -205,7 +189,7 @@ fn what_does_not_belong_together_stays_apart() {
             assert_eq!(got.len(), 2, "{what}");
             assert!(all_apart(&got) == frames, "{what}");
             assert_eq!(rig.counter(counter::JOINED), 0, "{what}");
-            rig.finish();
+            rig.end();
         }
     }
     // The first one asks for its data to be passed on, is not intact, or is the last one of its size.
@@ -219,7 +203,7 @@ fn what_does_not_belong_together_stays_apart() {
         let got = rig.at_once(frames);
         assert_eq!(got.len(), count);
         assert!(all_apart(&got) == frames);
-        rig.finish();
+        rig.end();
     }
 }
 
@@ -233,7 +217,7 @@ fn s5_1_6_4_1_only_what_the_guest_takes_is_joined() {
         let mut rig = joining(features, 8, 4096);
         let got = rig.at_once(&long.pieces(1400));
         assert!(all_apart(&got) == long.pieces(1400));
-        rig.finish();
+        rig.end();
         got.len()
     };
     let some = F::MRG_RXBUF | F::GUEST_CSUM;
@@ -268,7 +252,7 @@ fn what_the_hardware_has_begun_stays_as_it_is() {
         for (used, piece) in used.iter().zip(&pieces) {
             assert!(used.bytes[at] == value && used.bytes[12..] == piece[..]);
         }
-        rig.finish();
+        rig.end();
     }
 }
 
@@ -308,7 +292,7 @@ fn a_packet_is_no_longer_than_it_can_say() {
         let got = rig.at_once(&pieces);
         assert_eq!(got.len(), 3, "neither of the last two follows");
         assert!(all_apart(&got) == pieces);
-        rig.finish();
+        rig.end();
     }
 }
 
@@ -336,7 +320,7 @@ fn a_reset_in_between_loses_nothing() {
     let got = rig.at_once(&pieces);
     assert_eq!(got.len(), 1);
     assert!(all_apart(&got) == pieces);
-    rig.finish();
+    rig.end();
 }
 
 #[test]
@@ -359,7 +343,7 @@ fn a_buffer_that_fails_ends_a_run() {
     let used = rig.bench.guest.queue(RECEIVEQ).collect();
     let lens: Vec<usize> = used.iter().map(|used| used.bytes.len()).collect();
     assert_eq!(lens, [66 + 2800, 0, 66 + 2800]);
-    rig.finish();
+    rig.end();
 }
 
 /// What happens to a frame before it arrives.
@@ -430,6 +414,6 @@ proptest! {
             count(counter::RECEIVED) + count(counter::JOINED),
             u64::try_from(frames.len()).unwrap()
         );
-        rig.finish();
+        rig.end();
     }
 }
