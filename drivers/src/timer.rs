@@ -8,12 +8,11 @@
 #![deny(unsafe_code)]
 
 mod deadline;
-mod registers;
 
 use core::fmt;
 use deadline::{Deadline, check};
 use sel4cp_abi::config::{MAX_TIMER_CLIENTS, Ring, TimerConfig};
-use sel4cp_pd::{self as pd, Channel, ChannelSet, ConfigError, Handler, RegionError};
+use sel4cp_pd::{self as pd, Channel, ChannelSet, ConfigError, Handler, RegionError, timer};
 use sel4cp_ring::shared::TimerPage;
 
 /// The timer driver.
@@ -126,7 +125,7 @@ impl Timer {
             }
         }
         let earliest = self.clients.iter().filter_map(|client| client.known).min();
-        registers::program(earliest);
+        timer::program(earliest);
     }
 }
 
@@ -178,6 +177,16 @@ mod tests {
         Timer::new()
     }
 
+    /// What the timer is programmed for.
+    fn programmed() -> Option<u64> {
+        let (ticks, control) = timer::registers();
+        match control {
+            0b01 => Some(ticks),
+            0b11 => None,
+            _ => panic!("the timer does not run: {control:#x}"),
+        }
+    }
+
     /// Stores deadlines, sets the time and notifies; returns the calls and what the timer is programmed for.
     fn step(
         timer: &mut Timer,
@@ -195,13 +204,13 @@ mod tests {
         host::run(timer);
         let calls = host::calls().into_iter();
         let calls = calls.filter(|call| *call != Call::Receive).collect();
-        (calls, registers::programmed())
+        (calls, programmed())
     }
 
     #[test]
     fn the_earliest_deadline_is_programmed() {
         let mut timer = configure(2).unwrap();
-        assert_eq!(registers::programmed(), None);
+        assert_eq!(programmed(), None);
         let set = step(&mut timer, 10, FIRST, [Some(500), None]);
         assert_eq!(set, (vec![], Some(500)));
         let set = step(&mut timer, 11, SECOND, [None, Some(300)]);
@@ -236,7 +245,7 @@ mod tests {
     fn somebody_elses_programming_is_overwritten() {
         let mut timer = configure(2).unwrap();
         step(&mut timer, 10, FIRST, [Some(500), None]);
-        registers::program(Some(7));
+        timer::program(Some(7));
         let spurious = step(&mut timer, 11, INTERRUPT, [None; 2]);
         assert_eq!(spurious, (vec![Call::IrqAck(INTERRUPT)], Some(500)));
     }
@@ -245,13 +254,13 @@ mod tests {
     fn a_restarted_driver_finds_the_deadlines() {
         let mut timer = configure(2).unwrap();
         step(&mut timer, 10, FIRST, [Some(500), Some(400)]);
-        assert_eq!(registers::programmed(), Some(500));
+        assert_eq!(programmed(), Some(500));
         timer
             .clients
             .iter_mut()
             .for_each(|client| client.known = None);
         timer.serve(|_| true);
-        assert_eq!(registers::programmed(), Some(400));
+        assert_eq!(programmed(), Some(400));
     }
 
     #[test]

@@ -35,6 +35,7 @@ use sel4cp_link::VmmEnd;
 use sel4cp_memory::GuestRam;
 use sel4cp_pd::{
     self as pd, Channel, ChannelSet, Child, ConfigError, Handler, MessageInfo, RegionError, Vcpu,
+    timer,
 };
 
 /// Bytes of an instruction.
@@ -57,6 +58,8 @@ pub struct Machine {
     paused: bool,
     control: Control,
     alarm: Alarm,
+    /// How far the physical timer is kept ahead, in ticks.
+    timer_ahead: u64,
     power: Option<Channel>,
 }
 
@@ -221,6 +224,7 @@ impl Machine {
             control: Control::new(&config.control)
                 .map_err(region("page of the control service"))?,
             alarm: Alarm::new(&config.timer).map_err(region("timer page"))?,
+            timer_ahead: u64::from(config.timer_ahead) * pd::frequency() / 1_000_000,
             power: Channel::from_config(config.power_channel),
         };
         machine.await_backends();
@@ -342,6 +346,9 @@ impl Handler for Machine {
     }
 
     fn fault(&mut self, child: Child, info: MessageInfo) -> Option<MessageInfo> {
+        if self.timer_ahead != 0 {
+            timer::keep_ahead(self.timer_ahead);
+        }
         let vcpu = child.vcpu();
         let exit = Exit::decode(info.label(), pd::get_mr);
         match self.dispatch(vcpu, exit) {

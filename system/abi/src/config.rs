@@ -178,8 +178,8 @@ plain! {
         /// 1: the machine has caches, which QEMU's has not. What they hold of RAM is written back before the guest starts
         /// with its own off.
         pub caches: u32,
-        /// Explicit padding.
-        pub reserved: u32,
+        /// How far from now the physical timer is kept while the guest runs, in microseconds; 0: it is left alone.
+        pub timer_ahead: u32,
         /// The virtIO devices.
         pub devices: [Device; MAX_DEVICES],
     }

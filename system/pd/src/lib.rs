@@ -42,6 +42,7 @@ mod report;
 mod smc;
 mod state;
 mod time;
+pub mod timer;
 
 #[cfg(not(target_os = "none"))]
 pub mod host;

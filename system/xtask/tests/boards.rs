@@ -14,7 +14,7 @@ use sel4cp_abi::config::{BackendConfig, NO_CHANNEL, SerialConfig, VmmConfig};
 use sel4cp_abi::uart::UartKind;
 use support::made::{self, Made, project};
 use support::sdf::Sdf;
-use xtask::system::Source;
+use xtask::system::{KernelKind, Source};
 
 /// A board that QEMU does not play.
 struct Board {
@@ -53,7 +53,7 @@ const BOARDS: [Board; 4] = [
 ];
 
 fn make(file: &str, board: &str) -> Made {
-    made::make(&project(file), Some(board))
+    made::make(&project(file), Some(board), KernelKind::Sel4)
 }
 
 #[test]
@@ -100,9 +100,16 @@ fn without_a_timer_there_is_no_timer_driver() {
         let needs = made.system.kernel_needs();
         assert!(!needs.iter().any(|(name, _)| *name == "EXPORT_PTMR_USER"));
     }
-    let needs = make("linux.toml", "qemu_virt_aarch64")
-        .system
-        .kernel_needs();
+    // And nothing is kept ahead of seL4's timer where QEMU is not, or of the bundled kernel's.
+    let ahead = |made: Made| made.config::<VmmConfig>("linux_vmm").timer_ahead;
+    let qemu = "qemu_virt_aarch64";
+    let bundled = made::make(&project("linux.toml"), Some(qemu), KernelKind::Bundled);
+    assert_eq!(ahead(bundled), 0);
+    assert_ne!(ahead(make("linux.toml", qemu)), 0);
+    for board in &BOARDS {
+        assert_eq!(ahead(make("linux.toml", board.name)), 0);
+    }
+    let needs = make("linux.toml", qemu).system.kernel_needs();
     assert!(needs.contains(&("EXPORT_PTMR_USER", "true")));
 }
 

@@ -15,12 +15,13 @@ use sel4cp_abi::config::{
 use support::made::{self, Made};
 use support::sdf::Sdf;
 use tempfile::TempDir;
+use xtask::system::KernelKind;
 
 fn make(text: &str) -> Made {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("test.toml");
     std::fs::write(&path, format!("board = \"qemu_virt_aarch64\"\n{text}")).unwrap();
-    made::make(&path, None)
+    made::make(&path, None, KernelKind::Bundled)
 }
 
 #[test]

@@ -40,7 +40,7 @@ const PROGRAMS: [&str; 12] = [
 ];
 
 fn make(toml: &Path) -> Made {
-    made::make(toml, None)
+    made::make(toml, None, KernelKind::Bundled)
 }
 
 /// A system file with `text`.

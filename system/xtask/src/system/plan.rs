@@ -362,17 +362,22 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
 /// hardware that cuts and joins frames (`bulk` in the system file), each is worth a switch less than 40 small ones are, and they
 /// wait too.
 pub(super) const GUEST_PRIORITY: u8 = 10;
-/// How long a program may run before others of its priority do, in microseconds, where that is not seL4's usual
-/// millisecond.
+/// How long a PD may run before others of its priority do, in microseconds.
 ///
 /// A guest's disk works for it in many short pieces. A slice that ends in one of them puts the disk behind the guest, which
-/// then runs in vain until it waits for the disk: two more switches, for one request in ten with the usual slice.
-pub(super) const fn slice(program: Program) -> Option<u32> {
-    match program {
-        Program::Block | Program::VirtioBlk => Some(5000),
-        _ => None,
-    }
-}
+/// then runs in vain until it waits for the disk: two more switches, for one request in ten with seL4's usual millisecond.
+pub(super) const PD_SLICE: u32 = 10_000;
+
+/// The same of a vCPU: what the disk answers to a guest that is busy waits for no more than that.
+pub(super) const VCPU_SLICE: u32 = 2_000;
+
+/// How far a VMM keeps the physical timer ahead on seL4 under QEMU, in microseconds.
+///
+/// seL4 sets its own timer, for the end of the slice, at each change from one to another. If QEMU has no timer that is due earlier, it
+/// wakes its main loop to wait anew, by a system call, and the loop then takes the lock that the vCPU needs for its next
+/// exception. A timer that is due before the slices end, whoever has it and for whatever, spares all that, and is
+/// itself set once in this time.
+pub(super) const TIMER_AHEAD: u32 = 500;
 
 /// Bytes of each PD's stack.
 pub(super) const STACK_BYTES: u64 = 0x4_0000;

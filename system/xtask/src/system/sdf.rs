@@ -1,6 +1,8 @@
 //! Writes a plan as a `.system` file (the SDK's system description format, version 2.3.0).
 
-use super::plan::{Contents, GUEST_PRIORITY, Map, Pd, Plan, STACK_BYTES, program, slice};
+use super::plan::{
+    Contents, GUEST_PRIORITY, Map, PD_SLICE, Pd, Plan, STACK_BYTES, VCPU_SLICE, program,
+};
 use sel4cp_abi::config::Program;
 use sel4cp_abi::image::{LARGE_PAGE, PAGE};
 use std::fmt::Write;
@@ -79,16 +81,15 @@ fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
     } else {
         ""
     };
-    let slice = slice(pd.program)
-        .map(|slice| format!(" budget=\"{slice}\" period=\"{slice}\""))
-        .unwrap_or_default();
     let depth = if id.is_some() { 2 } else { 1 };
     let indent = depth * INDENT;
     let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
     let _ = writeln!(
         text,
-        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}{slice}>",
-        "", pd.name
+        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}{}>",
+        "",
+        pd.name,
+        slice(PD_SLICE)
     );
     let inner = indent + INDENT;
     let _ = writeln!(text, "{:inner$}<program_image path=\"{elf}\" />", "");
@@ -104,8 +105,10 @@ fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
     if let Some(machine) = &pd.machine {
         let _ = writeln!(
             text,
-            "{:inner$}<virtual_machine name=\"{}\" priority=\"{GUEST_PRIORITY}\">",
-            "", machine.name
+            "{:inner$}<virtual_machine name=\"{}\" priority=\"{GUEST_PRIORITY}\"{}>",
+            "",
+            machine.name,
+            slice(VCPU_SLICE)
         );
         let vcpu = inner + INDENT;
         for id in 0..machine.vcpus {
@@ -114,6 +117,11 @@ fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
         maps(text, plan, &machine.maps, depth + 2);
         let _ = writeln!(text, "{:inner$}</virtual_machine>", "");
     }
+}
+
+/// The attributes of whoever runs for so many microseconds before others of its priority, and then goes on.
+fn slice(microseconds: u32) -> String {
+    format!(" budget=\"{microseconds}\" period=\"{microseconds}\"")
 }
 
 fn maps(text: &mut String, plan: &Plan, maps: &[Map], depth: usize) {

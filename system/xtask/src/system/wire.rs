@@ -8,8 +8,8 @@ mod sockets;
 use super::board::{Area, Board, Controller, Hardware, Interrupt, Transport};
 use super::files::Checked;
 use super::model::{Guest, System};
-use super::plan::{PdId, Plan, RegionId, Rights};
-use super::{GuestFiles, Target};
+use super::plan::{PdId, Plan, RegionId, Rights, TIMER_AHEAD};
+use super::{GuestFiles, KernelKind, Target};
 use sel4cp_abi::config::{
     Config, ControlledGuest, Device, Header, MAX_DEVICES, Name, Program, Region, Ring,
     SerialClient, VmmConfig,
@@ -260,7 +260,7 @@ impl<'a> Wiring<'a> {
             device_count: u32::try_from(devices.len()).unwrap_or(u32::MAX),
             uart_interrupt: map.uart.interrupt.number,
             caches: u32::from(!self.board.is_qemu),
-            reserved: 0,
+            timer_ahead: self.timer_ahead(),
             devices: register_files(map.device, &devices),
         };
         self.configure(vmm, &config);
@@ -286,6 +286,16 @@ impl<'a> Wiring<'a> {
         self.plan
             .map_guest(vmm, region, address, Rights::ReadWrite, false);
         Area { start: 0, size: 0 }
+    }
+
+    /// How far a VMM keeps the physical timer ahead, in microseconds.
+    fn timer_ahead(&self) -> u32 {
+        let sel4 = self.target.kernel_kind == KernelKind::Sel4;
+        if sel4 && self.board.is_qemu && self.timer.is_some() {
+            TIMER_AHEAD
+        } else {
+            0
+        }
     }
 
     /// A page in which `pd` tells the timer driver its deadline, and the channel to it; none without that driver.

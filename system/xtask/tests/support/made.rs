@@ -17,9 +17,9 @@ pub struct Made {
     pub generated: Generated,
 }
 
-/// Generates the system in `toml` for `board`, if it is not to be the file's own, with a small kernel, initial RAM disk
-/// and disk.
-pub fn make(toml: &Path, board: Option<&str>) -> Made {
+/// Generates the system in `toml` for a kernel and `board`, if it is not to be the file's own, with a small kernel, initial RAM
+/// disk and disk.
+pub fn make(toml: &Path, board: Option<&str>, kernel_kind: KernelKind) -> Made {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("Image"), image(0x1_0000, 0x12_3456)).unwrap();
@@ -38,7 +38,7 @@ pub fn make(toml: &Path, board: Option<&str>) -> Made {
     let target = Target {
         labels: Labels::RELEASE,
         debug_put_char: true,
-        kernel_kind: KernelKind::Bundled,
+        kernel_kind,
     };
     let generated =
         generate(&system, &files, &target, &path("out")).unwrap_or_else(|error| panic!("{error}"));

@@ -56,6 +56,20 @@ fn an_idle_guest_sleeps_until_its_timer() {
 }
 
 #[test]
+fn the_physical_timer_is_kept_ahead_while_the_guest_exits() {
+    for (microseconds, expected) in [(0, 0), (500, 2000 + 31_250)] {
+        let mut config = config(1, 1, &kernel(b"mov x0, "));
+        config.timer_ahead = microseconds;
+        let mut fixture = Fixture::with(&config);
+        fixture.announce(0);
+        timer::program(None);
+        host::set_counter(2000);
+        fixture.fault(CPU0, MAINTENANCE, &[0]);
+        assert_eq!(timer::registers().0, expected);
+    }
+}
+
+#[test]
 fn a_guest_that_wakes_early_does_not_set_the_alarm_again() {
     let mut fixture = Fixture::running(1);
     fixture.drive();
