@@ -116,7 +116,7 @@ impl Timer {
     }
 
     /// Looks at the pages of the clients that are chosen or due, and programs the timer for the earliest
-    /// deadline: each time, because a guest may have programmed it too.
+    /// deadline: each time, because a guest may have programmed it too, and a VMM moves it while it is masked.
     fn serve(&mut self, chosen: impl Fn(&Client) -> bool) {
         let now = pd::now();
         for client in &mut self.clients {

@@ -23,8 +23,8 @@ pub fn program(deadline: Option<u64>) {
 
 /// Has the timer wait for something: if it has nothing ahead and its interrupt is not asked for, for these ticks from now.
 ///
-/// If its owner asks for an interrupt at the same moment, that comes at these ticks, if not earlier; the owner then finds that it
-/// is not time, and asks again.
+/// If its owner asks for an interrupt at the same moment, that comes at these ticks instead: late by less than them, or early, and
+/// then the owner asks again.
 pub fn keep_ahead(ticks: u64) {
     let now = now();
     if cpu::compare_value() <= now && cpu::control() & (ENABLE | IMASK) == ENABLE | IMASK {
