@@ -5,6 +5,7 @@
 //! copies of the frame. A received frame's header is written here, or by hardware that merges buffers; several frames that make one longer
 //! segment of TCP come to the guest as that (`net/run.rs`).
 
+mod acknowledgement;
 mod buffer;
 mod cut;
 mod fields;

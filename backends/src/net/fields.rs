@@ -25,17 +25,30 @@ pub(super) const V6_LENGTH: usize = 4;
 pub(super) const V6_NEXT: usize = 6;
 pub(super) const V6_ADDRESSES: usize = 8;
 pub(super) const V6_HEADER: usize = 40;
-/// Fields of a TCP header (RFC 9293): sequence number, data offset, flags, checksum.
+/// Fields of a TCP header (RFC 9293): sequence and acknowledgement numbers, data offset, flags, window, checksum.
 pub(super) const TCP_SEQUENCE: usize = 4;
+pub(super) const TCP_ACKNOWLEDGEMENT: usize = 8;
 pub(super) const TCP_OFFSET: usize = 12;
 pub(super) const TCP_FLAGS: usize = 13;
+pub(super) const TCP_WINDOW: usize = 14;
 pub(super) const TCP_SUM: usize = 16;
 pub(super) const TCP_HEADER: usize = 20;
+/// What precedes the two numbers of the timestamps option, as all implementations write it (RFC 7323, appendix A).
+pub(super) const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 /// TCP flags.
 pub(super) const FIN: u8 = 0x01;
 pub(super) const PSH: u8 = 0x08;
 pub(super) const ACK: u8 = 0x10;
 pub(super) const CWR: u8 = 0x80;
+
+/// Bytes of the packet that begins like that, as it says itself.
+pub(super) fn packet_length(ip: &[u8]) -> Option<usize> {
+    match ip.first()? >> 4 {
+        4 => Some(u16_at(ip, V4_LENGTH)?.into()),
+        6 => Some(usize::from(u16_at(ip, V6_LENGTH)?) + V6_HEADER),
+        _ => None,
+    }
+}
 
 /// Bytes of the IPv4 header that `ip` starts with, of a packet of `length` bytes with TCP in it.
 pub(super) fn v4(ip: &[u8], length: usize) -> Option<usize> {

@@ -435,6 +435,12 @@ impl Receive {
             self.run_on(queue, first, done.len, counters);
             return true;
         }
+        if segments == 1
+            && self.run.may_be(done.len)
+            && self.acknowledge(queue, first, done.len, counters).is_some()
+        {
+            return true;
+        }
         self.end_run(Some(queue), counters);
         if let Some(buffer) = self.take(first) {
             let _stale = queue.complete(buffer.token, done.len);

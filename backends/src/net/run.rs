@@ -8,9 +8,10 @@
 //! A frame's data is moved behind that of those before it, from one of the guest's buffers to another, and buffers that are empty then
 //! are offered to the driver again.
 
+use super::acknowledgement::Acknowledgement;
 use super::buffer::List;
 use super::receive::{Merge, Receive, header, offer_header, segment};
-use super::segment::Segment;
+use super::segment::{LONGEST, Segment};
 use super::{Counters, counter};
 use crate::backend::Trouble;
 use crate::port::Port;
@@ -21,6 +22,9 @@ use zerocopy::IntoBytes;
 
 /// Bytes of the shortest frame with its header that may begin or continue a run: to join shorter ones gains nothing.
 const LEAST: u32 = 256;
+/// Bytes of the longest acknowledgement with its header: all of it is looked at.
+#[expect(clippy::cast_possible_truncation, reason = "a small constant")]
+const MOST: u32 = LONGEST as u32;
 
 /// The frames that are being joined, or one that may be the first of such.
 pub(super) struct Run {
@@ -38,6 +42,8 @@ pub(super) struct Run {
     pushes: bool,
     /// What precedes their data.
     first: Segment,
+    /// Instead of such frames there is this.
+    acknowledgement: Option<Acknowledgement>,
 }
 
 impl Run {
@@ -51,6 +57,7 @@ impl Run {
             ended: false,
             pushes: false,
             first: Segment::new(),
+            acknowledgement: None,
         }
     }
 
@@ -62,12 +69,18 @@ impl Run {
     /// Forgets the frames: the first of their buffers.
     pub(super) fn stop(&mut self) -> Option<u16> {
         self.count = 0;
+        self.acknowledgement = None;
         core::mem::take(&mut self.list).first
     }
 
     /// Whether a frame of `len` bytes, with its header, may be in one.
     pub(super) const fn may_have(&self, len: u32) -> bool {
         len >= LEAST && !self.takes.is_empty()
+    }
+
+    /// Whether a frame of `len` bytes, with its header, may be an acknowledgement.
+    pub(super) const fn may_be(&self, len: u32) -> bool {
+        len <= MOST && !self.takes.is_empty()
     }
 }
 
@@ -87,6 +100,37 @@ impl Receive {
             }
             self.end_run(Some(queue), counters);
         }
+        self.begin(head, len);
+    }
+
+    /// Takes the frame of `len` bytes that is in this buffer, in one piece, and is the guest's, if it is an acknowledgement: the guest
+    /// gets it at the end of the run, unless a later one says as much.
+    pub(super) fn acknowledge(
+        &mut self,
+        queue: &mut Queue,
+        head: u16,
+        len: u32,
+        counters: &mut Counters,
+    ) -> Option<()> {
+        let (ram, place) = (self.ram, self.place(head)?);
+        let read = |to: &mut [u8]| ram.read_bytes(place, to);
+        let later = Acknowledgement::parse(len, self.run.takes, read)?;
+        let earlier = self.run.acknowledgement.as_ref();
+        if earlier.is_some_and(|earlier| later.supersedes(earlier)) {
+            counters.add(counter::JOINED, 1);
+            if let Some(empty) = self.run.stop() {
+                self.emptied = self.link(self.emptied, empty);
+            }
+        } else {
+            self.end_run(Some(queue), counters);
+        }
+        self.begin(head, len);
+        self.run.acknowledgement = Some(later);
+        Some(())
+    }
+
+    /// Begins a run with a frame of `len` bytes.
+    fn begin(&mut self, head: u16, len: u32) {
         self.run.list = self.link(List::new(), head);
         self.run.count = 1;
         self.run.used = len;
@@ -96,6 +140,9 @@ impl Receive {
     fn extend(&mut self, head: u16, len: u32) -> Option<()> {
         let ram = self.ram;
         if self.run.count == 1 {
+            if self.run.acknowledgement.is_some() {
+                return None;
+            }
             self.examine()?;
         }
         let own = self.place(head)?;
@@ -213,6 +260,7 @@ impl Receive {
         let run = &mut self.run;
         let count = core::mem::take(&mut run.count);
         let list = core::mem::take(&mut run.list);
+        run.acknowledgement = None;
         let mut len = run.used;
         if count > 1 {
             len = run.first.headers() + run.bytes;

@@ -11,11 +11,11 @@ use zerocopy::IntoBytes;
 
 /// Where a frame and the packet in it start in a buffer.
 const FRAME: usize = NetHeader::SIZE as usize;
-const PACKET: usize = FRAME + ETHERNET_HEADER as usize;
+pub(super) const PACKET: usize = FRAME + ETHERNET_HEADER as usize;
 /// Bytes before the packet.
 const LINK: u32 = NetHeader::SIZE + ETHERNET_HEADER;
 /// Bytes before the data of a segment at most: of IPv6, with all options of TCP.
-const LONGEST: usize = 128;
+pub(super) const LONGEST: usize = 128;
 const _: () = assert!(PACKET + V6_HEADER + 0xf * 4 <= LONGEST);
 /// Bytes of the longest packet, whose length is in a 16-bit field. (IPv6 could say a little more.)
 const LONGEST_PACKET: u32 = 0xffff;
@@ -23,8 +23,8 @@ const LONGEST_PACKET: u32 = 0xffff;
 const PLAIN_V4: u8 = 0x45;
 
 /// The copy, in words: whole words are copied and compared fastest.
-type Words = [u64; LONGEST / 8];
-const NONE: Words = [0; LONGEST / 8];
+pub(super) type Words = [u64; LONGEST / 8];
+pub(super) const NONE: Words = [0; LONGEST / 8];
 
 /// What precedes the data of the first segment of a run, and of the one that may follow. Each is read once, and everything is looked
 /// up in that copy.
@@ -89,29 +89,8 @@ impl Segment {
         self.next = NONE;
         let count = read(self.first.as_mut_bytes());
         let bytes = self.first.as_mut_bytes().get_mut(..count)?;
-        let ip = bytes.get(PACKET..)?;
-        let length = size(len).checked_sub(PACKET)?;
-        let ethertype = u16_at(bytes.get(FRAME..)?, ETHERTYPE)?;
-        self.is_v6 = match (ethertype, *ip.first()?) {
-            (IPV4, PLAIN_V4) => {
-                v4(ip, length)?;
-                false
-            }
-            (IPV6, first) if first >> 4 == 6 && v6(ip, length)? == V6_HEADER => true,
-            _ => return None,
-        };
-        let (kind, header, addresses) = if self.is_v6 {
-            (Features::GUEST_TSO6, V6_HEADER, V6_ADDRESSES)
-        } else {
-            (Features::GUEST_TSO4, V4_HEADER, V4_ADDRESSES)
-        };
-        let tcp = ip.get(header..)?;
-        let options = usize::from(tcp.get(TCP_OFFSET)? >> 4) * 4;
-        self.transport = PACKET + header;
-        self.data = self.transport + options;
-        if !takes.contains(kind) || options < TCP_HEADER {
-            return None;
-        }
+        let place = Place::find(bytes, size(len).checked_sub(PACKET)?, takes)?;
+        (self.is_v6, self.transport, self.data) = (place.is_v6, place.transport, place.data);
         let own = Own::take(
             self.first.as_mut_bytes().get_mut(..self.data)?,
             self.transport,
@@ -120,12 +99,7 @@ impl Segment {
         )?;
         let (bytes, behind) = self.first.as_mut_bytes().split_at_mut_checked(self.data)?;
         behind.fill(0);
-        let (ip, tcp) = bytes.get(PACKET..)?.split_at_checked(header)?;
-        self.network_sum = Sum::of_bytes(ip);
-        // The pseudo headers of RFC 9293 §3.1 and RFC 8200 §8.1, without the length.
-        self.transport_sum = Sum::of_bytes(tcp)
-            .then(Sum::of_bytes(ip.get(addresses..)?))
-            .with_u16(TCP.into());
+        (self.network_sum, self.transport_sum) = place.sums(bytes)?;
         self.own = own;
         (!own.pushes && self.has_whole_header(&own)).then_some(own)
     }
@@ -256,6 +230,52 @@ impl Segment {
     }
 }
 
+/// Where the headers of a segment are.
+pub(super) struct Place {
+    pub(super) is_v6: bool,
+    /// Where TCP starts, and the data.
+    pub(super) transport: usize,
+    pub(super) data: usize,
+}
+
+impl Place {
+    /// Finds the headers in the first bytes of a buffer with a packet of `length` bytes. `None` unless it is a whole segment, of a kind
+    /// that the guest `takes`, without options of IP.
+    pub(super) fn find(bytes: &[u8], length: usize, takes: Features) -> Option<Self> {
+        let ip = bytes.get(PACKET..)?;
+        let ethertype = u16_at(bytes.get(FRAME..)?, ETHERTYPE)?;
+        let (is_v6, kind, header) = match (ethertype, *ip.first()?) {
+            (IPV4, PLAIN_V4) => (false, Features::GUEST_TSO4, v4(ip, length)?),
+            (IPV6, first) if first >> 4 == 6 => (true, Features::GUEST_TSO6, v6(ip, length)?),
+            _ => return None,
+        };
+        let options = usize::from(ip.get(header + TCP_OFFSET)? >> 4) * 4;
+        let plain = header == if is_v6 { V6_HEADER } else { V4_HEADER };
+        let good = plain && takes.contains(kind) && options >= TCP_HEADER;
+        let transport = PACKET + header;
+        good.then_some(Self {
+            is_v6,
+            transport,
+            data: transport + options,
+        })
+    }
+
+    /// The sums of the IP header, and of the TCP header and its pseudo header (RFC 9293 §3.1, RFC 8200 §8.1) without the length, where
+    /// these are the bytes before the data.
+    pub(super) fn sums(&self, bytes: &[u8]) -> Option<(Sum, Sum)> {
+        let ip = bytes.get(PACKET..self.transport)?;
+        let addresses = if self.is_v6 {
+            V6_ADDRESSES
+        } else {
+            V4_ADDRESSES
+        };
+        let tcp = Sum::of_bytes(bytes.get(self.transport..self.data)?)
+            .then(Sum::of_bytes(ip.get(addresses..)?))
+            .with_u16(TCP.into());
+        Some((Sum::of_bytes(ip), tcp))
+    }
+}
+
 impl Own {
     /// Takes what may differ out of what precedes the data of a segment in a buffer with `len` bytes in it. `None` unless the lengths
     /// fit, there is data, and there are no flags but ACK and PSH, nor anything that the hardware has done or left to do.
@@ -291,18 +311,18 @@ impl Own {
 }
 
 /// Takes a field out: zeros stay in its place.
-fn take<const N: usize>(bytes: &mut [u8], at: usize) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(bytes: &mut [u8], at: usize) -> Option<[u8; N]> {
     let (field, _) = bytes.get_mut(at..)?.split_first_chunk_mut::<N>()?;
     Some(core::mem::replace(field, [0; N]))
 }
 
 /// Whether this is the sum of something with its checksum in it.
-fn is_whole(sum: Sum) -> bool {
+pub(super) fn is_whole(sum: Sum) -> bool {
     sum.checksum() == [0xff; 2]
 }
 
 /// Whether the frames are the same in what is before the `len`th byte.
-fn is_same(one: &Words, other: &Words, len: usize) -> bool {
+pub(super) fn is_same(one: &Words, other: &Words, len: usize) -> bool {
     let pairs = one.iter().zip(other).take(len.div_ceil(8));
     let differs = |(one, other): (&u64, &u64)| one ^ other;
     let (whole, rest) = (FRAME / 8, u64::to_le(!0 << (8 * (FRAME % 8))));
@@ -311,6 +331,6 @@ fn is_same(one: &Words, other: &Words, len: usize) -> bool {
     pairs.fold(first, |all, one| all | one) == 0
 }
 
-fn size(bytes: u32) -> usize {
+pub(super) fn size(bytes: u32) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
