@@ -3,7 +3,7 @@
 //! The header that precedes each frame (§5.1.6) stays here. A transmitted frame's is read once and checked; then the driver gets the
 //! frame without it, and with what it asks for of what the hardware offers. What the hardware does not offer is done here (`net/cut.rs`), with
 //! copies of the frame. A received frame's header is written here, or by hardware that merges buffers; several frames that make one longer
-//! segment of TCP come to the guest as that (`net/run.rs`).
+//! segment of TCP come to the guest as that, and of several acknowledgements the last (`net/run.rs`).
 
 mod acknowledgement;
 mod buffer;
@@ -64,7 +64,7 @@ pub mod counter {
     pub const DELAYED: usize = 6;
     /// Frames that were made here: a checksum was completed, or a longer one was cut.
     pub const MADE: usize = 7;
-    /// Frames that came to the guest behind the one before, in one with it, and are not counted themselves.
+    /// Frames that came to the guest in one with another, as what that says already or behind it, and are not counted themselves.
     pub const JOINED: usize = 8;
     /// How many there are.
     pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();

@@ -9,13 +9,15 @@ use super::fields::{
     ACK, TCP_ACKNOWLEDGEMENT, TCP_FLAGS, TCP_HEADER, TCP_OFFSET, TCP_SUM, TCP_WINDOW, TIMESTAMPS,
     V4_ID, V4_SUM, packet_length,
 };
-use super::segment::{LONGEST, NONE, PACKET, Place, Words, is_same, is_whole, size, take};
+use super::segment::{
+    LONGEST, NONE, PACKET, Place, Words, is_begun, is_same, is_whole, size, take,
+};
 use sel4cp_model::net::Features;
 use zerocopy::IntoBytes;
 
 /// What an acknowledgement says.
 pub(super) struct Acknowledgement {
-    /// The headers, with 0 for what may differ, and behind them.
+    /// The headers, with 0 for what may differ and behind them.
     words: Words,
     /// Up to which byte the other end has everything.
     number: u32,
@@ -30,21 +32,23 @@ impl Acknowledgement {
         read: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<Self> {
         let mut words = NONE;
-        let count = read(words.as_mut_bytes()).min(size(len));
-        let bytes = words.as_mut_bytes().get_mut(..count)?;
-        // Behind it a short frame is filled up.
-        let length = packet_length(bytes.get(PACKET..)?)?;
-        let place = Place::find(bytes, length, takes)?;
-        if place.data != PACKET + length || bytes.get(..2)? != [0; 2] {
+        let bytes = words.as_mut_bytes().get_mut(..size(len))?;
+        if read(bytes) != bytes.len() {
             return None;
         }
+        // The rest, if there is one, fills a short frame up.
+        let length = packet_length(bytes.get(PACKET..)?)?;
+        let place = Place::find(bytes, length, takes)?;
+        let (bytes, rest) = bytes.split_at_mut_checked(PACKET + length)?;
+        if place.data != bytes.len() || is_begun(bytes) {
+            return None;
+        }
+        rest.fill(0);
         let tcp = u16::try_from(place.data - place.transport).ok()?;
         let (network, transport) = place.sums(bytes)?;
         if !(place.is_v6 || is_whole(network)) || !is_whole(transport.with_u16(tcp)) {
             return None;
         }
-        let (bytes, behind) = words.as_mut_bytes().split_at_mut_checked(place.data)?;
-        behind.fill(0);
         let (before, tcp) = bytes.split_at_mut_checked(place.transport)?;
         if !place.is_v6 {
             let ip = before.get_mut(PACKET..)?;

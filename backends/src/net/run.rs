@@ -1,9 +1,10 @@
-//! TCP segments that arrive one after another, given to the guest as one long segment: for a guest that takes those (virtIO 1.2
-//! §5.1.3.1, GUEST_TSO4 and GUEST_TSO6) and merges buffers, behind hardware that does not make them.
+//! TCP segments that arrive one after another, given to the guest as one long segment, and acknowledgements, of which it gets the last: for
+//! a guest that takes segments that were joined (virtIO 1.2 §5.1.3.1, GUEST_TSO4 and GUEST_TSO6) and merges buffers, behind hardware that
+//! does not join them.
 //!
 //! What has arrived when this domain looks is joined, and nothing waits for more. The guest's network stack then runs once for all, and
-//! sums up nothing: the checksums are looked at here. Joined is only what can be cut again into the very frames that came: anything else
-//! goes to the guest as it is, in its order.
+//! sums up nothing: the checksums are looked at here. Joined is only what can be cut again into the very frames that came, and left out
+//! only what a later acknowledgement says too ([`super::acknowledgement`]): anything else goes to the guest as it is, in its order.
 //!
 //! A frame's data is moved behind that of those before it, from one of the guest's buffers to another, and buffers that are empty then
 //! are offered to the driver again.

@@ -305,9 +305,13 @@ impl Own {
         let flags = tcp.get_mut(TCP_FLAGS)?;
         *flags &= !PSH;
         let plain = *flags == ACK && payload != 0;
-        let untouched = bytes.get(..2)? == [0; 2];
-        (plain && untouched).then_some(own)
+        (plain && !is_begun(bytes)).then_some(own)
     }
+}
+
+/// Whether the hardware has done something to the frame in a buffer that begins like that, or left something to do.
+pub(super) fn is_begun(buffer: &[u8]) -> bool {
+    !matches!(buffer, [0, 0, ..])
 }
 
 /// Takes a field out: zeros stay in its place.

@@ -6,6 +6,7 @@
     reason = "a test states what must hold"
 )]
 
+mod acknowledgements;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;

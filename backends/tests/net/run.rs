@@ -10,12 +10,12 @@ use sel4cp_testing::writable;
 use zerocopy::FromBytes;
 
 /// What a guest takes whose segments are joined.
-fn takes() -> F {
+pub(crate) fn takes() -> F {
     F::MRG_RXBUF | F::GUEST_CSUM | F::LONG
 }
 
 /// Before a guest that accepts `features` and has `count` buffers of `size` bytes, behind hardware that merges buffers and no more.
-fn joining(features: F, count: usize, size: u32) -> Rig {
+pub(crate) fn joining(features: F, count: usize, size: u32) -> Rig {
     let mut rig = Rig::agreed(F::MRG_RXBUF, features);
     for _ in 0..count {
         rig.offer(&[writable(size)]);
@@ -24,11 +24,11 @@ fn joining(features: F, count: usize, size: u32) -> Rig {
 }
 
 /// What the guest gets: each frame's header, and the lengths of its buffers.
-type Got = Vec<(Header, Vec<u8>, Vec<usize>)>;
+pub(crate) type Got = Vec<(Header, Vec<u8>, Vec<usize>)>;
 
 impl Rig {
     /// Frames that have all arrived when the device looks.
-    fn at_once(&mut self, frames: &[Vec<u8>]) -> Got {
+    pub(crate) fn at_once(&mut self, frames: &[Vec<u8>]) -> Got {
         for frame in frames {
             for completion in self.wire.merge(frame, None) {
                 self.wire.answer(completion);
@@ -55,7 +55,7 @@ impl Rig {
     }
 }
 
-fn all_apart(got: &Got) -> Vec<Vec<u8>> {
+pub(crate) fn all_apart(got: &Got) -> Vec<Vec<u8>> {
     got.iter()
         .flat_map(|(header, frame, _)| apart(header, frame))
         .collect()

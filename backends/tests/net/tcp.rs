@@ -20,6 +20,10 @@ pub(crate) struct Segment {
     pub(crate) tcp_options: Vec<u8>,
     pub(crate) id: u16,
     pub(crate) sequence: u32,
+    pub(crate) acknowledged: u32,
+    pub(crate) window: u16,
+    /// What follows the data offset.
+    pub(crate) reserved: u8,
     pub(crate) flags: u8,
     pub(crate) payload: Vec<u8>,
 }
@@ -35,6 +39,9 @@ impl Segment {
             tcp_options: Vec::new(),
             id: 0xfffe,
             sequence: u32::MAX - 100,
+            acknowledged: 0x0908_0706,
+            window: 0xfffe,
+            reserved: 0,
             flags: ACK | PSH,
             payload: (0..payload)
                 .map(|n| (n * 7 % 253).try_into().unwrap())
@@ -74,7 +81,10 @@ impl Segment {
         let offset = u8::try_from(20 + self.tcp_options.len()).unwrap() / 4;
         let mut tcp = vec![0x12, 0x34, 0x00, 0x50];
         tcp.extend(self.sequence.to_be_bytes());
-        tcp.extend([9, 8, 7, 6, offset << 4, self.flags, 0xff, 0xfe, 0, 0, 0, 3]);
+        tcp.extend(self.acknowledged.to_be_bytes());
+        tcp.extend([offset << 4 | self.reserved, self.flags]);
+        tcp.extend(self.window.to_be_bytes());
+        tcp.extend([0, 0, 0, 3]);
         tcp.extend(&self.tcp_options);
         tcp.extend(&self.payload);
         tcp
@@ -295,9 +305,10 @@ prop_compose! {
         extensions in prop::collection::vec((prop_oneof![Just(0_u8), Just(60)], 0_u8..3), 0..3),
         tcp_options in options(),
         (id, sequence, flags) in any::<(u16, u32, u8)>(),
+        (acknowledged, window, reserved) in (any::<u32>(), any::<u16>(), 0_u8..16),
         payload in payload(),
     ) -> Segment {
-        let mut segment = Segment { tagged, v6, ip_options, extensions, tcp_options, id, sequence, flags, payload };
+        let mut segment = Segment { tagged, v6, ip_options, extensions, tcp_options, id, sequence, acknowledged, window, reserved, flags, payload };
         if v6 {
             segment.ip_options.clear();
         } else {

@@ -38,13 +38,16 @@ impl Sum {
         for eight in eights {
             words = words.wrapping_add(fold(u64::from_le_bytes(*eight)));
         }
-        for pair in rest.chunks(2) {
-            let pair = match pair {
-                [first, second] => [*first, *second],
-                [last] => [*last, 0],
-                _ => [0; 2],
-            };
-            words = words.wrapping_add(u16::from_le_bytes(pair).into());
+        let (fours, rest) = rest.as_chunks::<4>();
+        for four in fours {
+            words = words.wrapping_add(u32::from_le_bytes(*four).into());
+        }
+        let (twos, rest) = rest.as_chunks::<2>();
+        for two in twos {
+            words = words.wrapping_add(u16::from_le_bytes(*two).into());
+        }
+        for last in rest {
+            words = words.wrapping_add((*last).into());
         }
         Self::of(words, bytes.len())
     }
