@@ -1,7 +1,7 @@
 //! A TCP segment without data that acknowledges some, and whether a later one says all that it says.
 //!
 //! Acknowledgements are cumulative (RFC 9293 §3.4), and a network may lose any of them: of those that have arrived together the guest gets
-//! the last, as the receive offload of other systems has it too. What tells more than the others is never left out: one that
+//! the last, as with the receive offload of FreeBSD (`tcp_lro`). What tells more than the others is never left out: one that
 //! acknowledges no more than the one before (three of those are a loss, RFC 5681 §3.2), or has selective acknowledgements, a signal
 //! of congestion, an end, or any other flag or option.
 
