@@ -31,6 +31,8 @@ pub enum Call {
     Reply(MessageInfo, Vec<u64>),
     /// The program waits for a message.
     Receive,
+    /// The program gave up its turn.
+    Yield,
     /// General registers of a vCPU were read, this many.
     ReadRegs(Vcpu, usize),
     /// General registers of a vCPU were written; `true`: and it runs.
@@ -90,6 +92,8 @@ struct Host {
     regions: Vec<(usize, usize)>,
     counter: u64,
     log: Vec<u8>,
+    /// What others do when the program gives up its turn, for each time that it does.
+    meanwhile: VecDeque<Box<dyn FnOnce()>>,
 }
 
 impl Host {
@@ -106,6 +110,7 @@ impl Host {
             regions: Vec::new(),
             counter: 0,
             log: Vec::new(),
+            meanwhile: VecDeque::new(),
         }
     }
 
@@ -309,6 +314,11 @@ pub fn set_register(vcpu: Vcpu, register: VcpuRegister, value: u64) {
     host(|host| host.system.insert((vcpu, register as u64), value));
 }
 
+/// Has this happen while the program has given up its turn: at the first time that is not taken yet.
+pub fn meanwhile(others: impl FnOnce() + 'static) {
+    host(|host| host.meanwhile.push_back(Box::new(others)));
+}
+
 /// Sets the machine's counter.
 pub fn set_counter(ticks: u64) {
     host(|host| host.counter = ticks);
@@ -459,6 +469,16 @@ pub(crate) fn receive(how: Receive) -> (u64, MessageInfo) {
 )]
 pub(crate) fn stop() -> ! {
     panic!("the PD stopped: {}", log());
+}
+
+pub(crate) fn yield_now() {
+    let meanwhile = host(|host| {
+        host.calls.push(Call::Yield);
+        host.meanwhile.pop_front()
+    });
+    if let Some(others) = meanwhile {
+        others();
+    }
 }
 
 pub(crate) fn put_char(byte: u8) {

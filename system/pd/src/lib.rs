@@ -69,7 +69,7 @@ pub use sel4cp_abi::vcpu::VcpuRegister;
 pub use sel4cp_memory::GuestRam;
 pub use smc::smc_call;
 pub use sys::{is_passive, name};
-pub use time::{frequency, now};
+pub use time::{frequency, now, yield_now};
 
 /// Where programs of this runtime start: the linker script's base.
 pub const ENTRY: u64 = 0x20_0000;

@@ -128,6 +128,10 @@ pub(crate) fn receive(how: Receive) -> (u64, MessageInfo) {
     syscall::perform(call, arguments)
 }
 
+pub(crate) fn yield_now() {
+    syscall::perform(Syscall::Yield, Arguments::NONE);
+}
+
 pub(crate) fn put_char(byte: u8) {
     let arguments = Arguments {
         x0: byte.into(),

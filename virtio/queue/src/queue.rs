@@ -243,10 +243,22 @@ impl Queue {
     /// [`GuestFault::AvailableJump`] if the index that it finds is impossible.
     #[must_use = "no notification comes for a chain that is already there"]
     pub fn enable_notifications(&mut self) -> Result<bool, GuestFault> {
+        self.enable_notifications_after(0)
+    }
+
+    /// The same, but of the chain that comes after `more` others: those are for the device to find out about. Without EVENT_IDX a
+    /// driver notifies of each, also then.
+    ///
+    /// # Errors
+    /// As [`Queue::enable_notifications`].
+    #[must_use = "no notification comes for a chain that is already there"]
+    pub fn enable_notifications_after(&mut self, more: u16) -> Result<bool, GuestFault> {
         if self.features.contains(Features::EVENT_IDX) {
             // §2.7.10.2: notify us once the entry with this index is there.
-            self.ram
-                .store(self.layout.available_event, self.next_available);
+            self.ram.store(
+                self.layout.available_event,
+                self.next_available.wrapping_add(more),
+            );
         } else {
             self.ram
                 .store(self.layout.used_flags, UsedFlags::empty().bits());

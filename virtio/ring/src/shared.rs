@@ -112,6 +112,13 @@ shared! {
         pub deadline: AtomicU64,
     }
 
+    /// Between a network backend and the domain that tells it of its guest's pauses.
+    pub struct PausePage {
+        /// Counts how often the backend has asked: it is told when the guest pauses after the last time. It notifies only if it
+        /// has been told since it last did.
+        pub asked: AtomicU32,
+    }
+
     /// Between the serial driver and the power driver.
     pub struct SerialState {
         /// Nonzero while output is waiting in the serial driver or in its hardware. The power driver that finds
@@ -122,15 +129,18 @@ shared! {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{SerialState, Shared, TimerPage};
+    use super::{PausePage, SerialState, Shared, TimerPage};
     use core::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
     fn structures_begin_with_zero() {
         fn is_shared<T: Shared>(_: &T) {}
         let (timer, serial) = (TimerPage::default(), SerialState::default());
+        let pause = PausePage::default();
         is_shared(&timer);
         is_shared(&serial);
+        is_shared(&pause);
+        assert_eq!(pause.asked.load(Ordering::Relaxed), 0);
         assert_eq!(timer.deadline.load(Ordering::Relaxed), 0);
         assert_eq!(serial.pending.load(Ordering::Relaxed), 0);
     }

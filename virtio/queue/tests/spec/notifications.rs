@@ -59,6 +59,36 @@ fn s2_7_7_2_one_interrupt_for_a_batch_that_passes_used_event() {
 }
 
 #[test]
+fn s2_7_10_2_the_chain_after_others() {
+    let (mut guest, mut queue) = guest(8, Features::EVENT_IDX);
+    // As often as the index wraps around in a small queue.
+    for more in [0, 1, 2, 5, 0, 7, 3] {
+        assert!(!queue.enable_notifications_after(more).unwrap());
+        for chain in 0..=more {
+            guest.queue(0).add(&[writable(1)]);
+            assert_eq!(guest.queue(0).kick(), chain == more);
+        }
+        assert!(queue.enable_notifications_after(more).unwrap());
+        assert_eq!(invert(&mut queue).chains, u32::from(more) + 1);
+        guest.queue(0).collect();
+    }
+    guest.finish();
+}
+
+#[test]
+fn s2_7_10_2_without_event_idx_each_chain_is_notified_of() {
+    let (mut guest, mut queue) = guest(8, NONE);
+    for _ in 0..3 {
+        assert!(!queue.enable_notifications_after(5).unwrap());
+        guest.queue(0).add(&[writable(1)]);
+        assert!(guest.queue(0).kick());
+        assert_eq!(invert(&mut queue).chains, 1);
+        guest.queue(0).collect();
+    }
+    guest.finish();
+}
+
+#[test]
 fn s2_7_10_2_flags_without_event_idx() {
     let (mut guest, mut queue) = guest(8, NONE);
     guest.queue(0).add(&[writable(1)]);
