@@ -60,6 +60,8 @@ pub struct Step {
     pub notify_driver: bool,
     /// Notify the peers at the ends of these wires, bit n: of wire n.
     pub wires: u32,
+    /// Notify the domain that tells of the guest's pauses.
+    pub ask_for_pause: bool,
     /// There is more to do, for which no notification will come.
     pub again: bool,
     /// Something went wrong that the device has dealt with.
@@ -107,6 +109,9 @@ pub trait Device {
     /// [`Trouble`]; what was done before stays done.
     fn step(&mut self, queues: &mut Queues, step: &mut Step) -> Result<(), Trouble>;
 
+    /// The guest has paused since the last step that asked for it.
+    fn paused(&mut self) {}
+
     /// Statistics since the start, in the device's own order.
     fn counters(&self) -> &[u64];
 }
@@ -120,6 +125,8 @@ pub struct Signals {
     pub driver: bool,
     /// Notify the peers at the ends of these wires, bit n: of wire n.
     pub wires: u32,
+    /// Notify the domain that tells of the guest's pauses.
+    pub ask_for_pause: bool,
     /// Call [`Backend::turn`] again: there is more to do.
     pub again: bool,
     /// Something went wrong; it has been dealt with and is worth a line in the log.
@@ -150,6 +157,11 @@ impl<D: Device> Backend<D> {
     /// The device.
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// The guest has paused. Call [`turn`](Self::turn) next.
+    pub fn paused(&mut self) {
+        self.device.paused();
     }
 
     /// Does what there is to do, after a notification from anywhere.
@@ -186,6 +198,7 @@ impl<D: Device> Backend<D> {
         }
         signals.driver = step.notify_driver;
         signals.wires = step.wires;
+        signals.ask_for_pause = step.ask_for_pause;
         signals.again |= step.again;
         if self.link.is_resetting() && self.device.is_quiet() {
             self.link.acknowledge();

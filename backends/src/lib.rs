@@ -20,6 +20,7 @@ mod backend;
 pub mod block;
 pub mod console;
 pub mod net;
+pub mod pause;
 mod port;
 mod queues;
 pub mod vsock;

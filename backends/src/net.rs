@@ -13,6 +13,7 @@ mod frame;
 mod headers;
 mod joined;
 mod merged;
+mod moderation;
 mod receive;
 mod run;
 mod segment;
@@ -24,6 +25,7 @@ use crate::queues::Queues;
 use cut::{Cut, Progress, SLOT_ID};
 use frame::{frame, locate};
 use merged::Arrival;
+use moderation::Moderation;
 use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
 use sel4cp_memory::{GuestRam, Span};
@@ -36,6 +38,7 @@ use sel4cp_queue::{Queue, Token};
 use sel4cp_ring::layout::DeviceRegion;
 use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
+use sel4cp_ring::shared::PausePage;
 use slots::SLOTS;
 use zerocopy::IntoBytes;
 
@@ -100,6 +103,7 @@ pub struct Net {
     counters: Counters,
     /// Frames that are with the driver as they are.
     in_flight: u32,
+    moderation: Moderation,
     receive: Receive,
     /// The last chain, and where it goes.
     spans: [Span; QUEUE_SIZE as usize],
@@ -119,11 +123,12 @@ struct Sending {
 
 impl Net {
     /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`. In `frames`, which
-    /// the driver knows, it makes frames that the hardware cannot make.
+    /// the driver knows, it makes frames that the hardware cannot make. In `pause` it asks for the guest's next pause.
     pub fn new(
         region: DeviceRegion,
         ram: GuestRam,
         frames: Option<GuestRam>,
+        pause: Option<&'static PausePage>,
         mac: [u8; 6],
         mtu: u16,
     ) -> Self {
@@ -144,6 +149,7 @@ impl Net {
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
+            moderation: Moderation::new(pause),
             cut: Cut::new(ram, frames),
             receive: Receive::new(ram),
             counters: Counters::default(),
@@ -200,7 +206,7 @@ impl Net {
                     queue.disable_notifications();
                     return Ok(false);
                 }
-                return Ok(queue.enable_notifications()?);
+                return Ok(queue.enable_notifications_after(self.moderation.skipped())?);
             };
             let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
             let Some(frame) = frame(&chain, mtu, accepted) else {
@@ -208,6 +214,7 @@ impl Net {
                 continue;
             };
             let (bytes, offload) = (frame.bytes, frame.offload);
+            self.moderation.taken(bytes);
             if !self.hardware.contains(frame.needed) {
                 match self.cut.begin(token, &frame.reader, &offload, mtu.into()) {
                     Ok(()) => self.taken(bytes),
@@ -400,9 +407,9 @@ impl Device for Net {
         self.config.as_bytes()
     }
 
-    fn start(&mut self, accepted: u64) -> Result<(), Trouble> {
+    fn start(&mut self, features: u64) -> Result<(), Trouble> {
         self.port.working()?;
-        let accepted = Features::from_bits_truncate(accepted);
+        let accepted = Features::from_bits_truncate(features);
         self.accepted = (accepted & self.offered).consistent_offloads();
         let mut received = self.accepted & self.hardware & Features::RECEIVE_OFFLOADS;
         let longest = if received.intersects(Features::LONG) {
@@ -423,6 +430,8 @@ impl Device for Net {
         };
         self.receive.start(merge, longest + NetHeader::SIZE, joined);
         self.port.agree(received.bits());
+        let event_index = features::Features::EVENT_IDX.bits();
+        self.moderation.start(features & event_index != 0);
         Ok(())
     }
 
@@ -445,7 +454,12 @@ impl Device for Net {
             self.receive.shown();
         }
         step.notify_driver |= self.port.take_notify();
+        step.ask_for_pause |= self.moderation.take_ask();
         result
+    }
+
+    fn paused(&mut self) {
+        self.moderation.paused();
     }
 
     fn counters(&self) -> &[u64] {

@@ -11,6 +11,8 @@ pub struct Domain<D> {
     backend: Backend<D>,
     vmm: Option<Channel>,
     driver: Option<Channel>,
+    /// To the domain that tells of the guest's pauses.
+    pause: Option<Channel>,
     wires: Wires,
 }
 
@@ -46,6 +48,7 @@ impl<D: Device> Domain<D> {
             backend: Backend::new(page, ram, device),
             vmm: Channel::from_config(config.link.channel),
             driver: Channel::from_config(config.ring.channel),
+            pause: Channel::from_config(config.pause.channel),
             wires: [None; MAX_WIRES],
         })
     }
@@ -57,6 +60,7 @@ impl<D: Device> Domain<D> {
             backend: Backend::new(page, ram, device),
             vmm: Channel::from_config(link.channel),
             driver: None,
+            pause: None,
             wires,
         })
     }
@@ -71,6 +75,9 @@ impl<D: Device> Domain<D> {
             let signals = self.backend.turn();
             if let Some(trouble) = signals.trouble {
                 pd::log!("{trouble}");
+            }
+            if let (true, Some(pause)) = (signals.ask_for_pause, self.pause) {
+                pause.defer_notify();
             }
             // The last one waits for the receive. That is the driver's: it has a higher priority than we have, runs at
             // once, and the VMM follows without us in between.
@@ -93,7 +100,10 @@ impl<D: Device> Domain<D> {
 }
 
 impl<D: Device> Handler for Domain<D> {
-    fn notified(&mut self, _: ChannelSet) {
+    fn notified(&mut self, channels: ChannelSet) {
+        if self.pause.is_some_and(|pause| channels.contains(pause)) {
+            self.backend.paused();
+        }
         self.work();
     }
 }

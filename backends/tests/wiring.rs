@@ -8,6 +8,7 @@
 use sel4cp_abi::config::{BackendConfig, Header, Name, Program, Region, Ring, VsockConfig, Wire};
 use sel4cp_abi::label::Labels;
 use sel4cp_backends::console::Console;
+use sel4cp_backends::pause::Pause;
 use sel4cp_backends::vsock::{Line, MAX_WIRES, Vsock};
 use sel4cp_backends::wiring::{Domain, config, need};
 use sel4cp_link::{QueueSetup, VmmEnd};
@@ -15,7 +16,9 @@ use sel4cp_memory::{GuestAddress, GuestRange};
 use sel4cp_pd::host::{self, Call};
 use sel4cp_pd::{Channel, byte_rings, guest_ram, shared, wire_rings};
 use sel4cp_ring::layout::{BYTE_PAIR_SIZE, WIRE_SIZE};
+use sel4cp_ring::shared::PausePage;
 use sel4cp_ring::wire;
+use std::sync::atomic::Ordering::Relaxed;
 
 const VMM: Channel = Channel::new(3);
 const DRIVER: Channel = Channel::new(5);
@@ -51,6 +54,7 @@ fn a_console_domain_announces_serves_and_notifies() {
         serial: [0; 20],
         reserved: 0,
         frames: Region::NONE,
+        pause: Ring::NONE,
     };
     host::set_config(&description);
 
@@ -163,4 +167,35 @@ fn a_socket_domain_notifies_the_peer_that_it_has_something_for() {
     assert!(!calls.contains(&Call::Notify(peers[0])), "{calls:?}");
     let answer = ends[1].front().unwrap().unwrap();
     assert_eq!((answer.op, answer.from, answer.to), (3, 8, 7));
+}
+
+#[test]
+fn a_backend_is_told_of_a_pause_when_it_has_not_asked_again_meanwhile() {
+    let backend = Channel::new(2);
+    let page: &'static PausePage = Box::leak(Box::default());
+    let mut domain = Pause::new(page, Some(backend));
+    host::run(&mut domain);
+    assert_eq!(host::calls(), [], "nobody has asked");
+    page.asked.store(1, Relaxed);
+    for _ in 0..2 {
+        host::meanwhile(|| {
+            page.asked.fetch_add(1, Relaxed);
+        });
+    }
+    host::deliver_notification(backend);
+    host::run(&mut domain);
+    let told = [
+        Call::Receive,
+        Call::Yield,
+        Call::Yield,
+        Call::Yield,
+        Call::Notify(backend),
+    ];
+    assert_eq!(host::calls(), told);
+    host::deliver_notification(backend);
+    host::run(&mut domain);
+    assert_eq!(
+        host::calls(),
+        [Call::Receive, Call::Yield, Call::Notify(backend)]
+    );
 }

@@ -6,7 +6,7 @@
 use sel4cp_abi::config::BackendConfig;
 use sel4cp_backends::net::Net;
 use sel4cp_backends::wiring::{Domain, config, need};
-use sel4cp_pd::{Handler, device_rings, guest_ram, protection_domain};
+use sel4cp_pd::{Handler, device_rings, guest_ram, protection_domain, shared};
 
 protection_domain!(init = init);
 
@@ -15,6 +15,8 @@ fn init() -> impl Handler {
     let region = need("interface ring", device_rings(&config.ring.region));
     let ram = need("guest RAM", guest_ram(&config.ram));
     let frames = (config.frames.is_some()).then(|| need("frames", guest_ram(&config.frames)));
-    let net = Net::new(region, ram, frames, config.mac, config.mtu);
+    let pause = &config.pause.region;
+    let pause = (pause.is_some()).then(|| need("page of pauses", shared(pause)));
+    let net = Net::new(region, ram, frames, pause, config.mac, config.mtu);
     Domain::new(config, ram, net)
 }

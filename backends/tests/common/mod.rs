@@ -32,6 +32,8 @@ pub(crate) struct Bench<D: Device> {
     pub(crate) vmm_notified: usize,
     /// Wires whose peers have been notified.
     pub(crate) wires_notified: u32,
+    /// Notifications of the domain that tells of the guest's pauses.
+    pub(crate) asked_for_pause: usize,
     pub(crate) trouble: Option<Trouble>,
 }
 
@@ -60,6 +62,7 @@ impl<D: Device> Bench<D> {
             driver_notified: 0,
             vmm_notified: 0,
             wires_notified: 0,
+            asked_for_pause: 0,
             trouble: None,
         }
     }
@@ -78,12 +81,14 @@ impl<D: Device> Bench<D> {
                 vmm,
                 driver,
                 wires,
+                ask_for_pause,
                 again,
                 trouble,
             } = self.backend.turn();
             self.vmm_notified += usize::from(vmm);
             self.driver_notified += usize::from(driver);
             self.wires_notified |= wires;
+            self.asked_for_pause += usize::from(ask_for_pause);
             self.trouble = trouble.or(self.trouble);
             if !again {
                 let changes = self.vmm.poll();

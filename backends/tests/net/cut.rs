@@ -344,7 +344,7 @@ fn a_driver_that_starts_again_loses_pieces_and_gets_the_others() {
 fn a_device_that_starts_again_uses_no_place_that_the_driver_has() {
     let (mut rig, _) = cutting();
     let (ram, memory) = (rig.bench.guest.ram(), rig.wire.frames);
-    let net = Net::new(rig.region, ram, memory, [2, 0, 0, 0, 0, 7], 1500);
+    let net = Net::new(rig.region, ram, memory, None, [2, 0, 0, 0, 0, 7], 1500);
     rig.bench.revive(net);
     rig.wire.take();
     assert_eq!(rig.wire.sent.len(), 256, "no more than before");

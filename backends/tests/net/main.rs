@@ -13,6 +13,7 @@ mod cut;
 mod hostile;
 mod life;
 mod merged;
+mod moderation;
 mod requests;
 mod rig;
 mod run;

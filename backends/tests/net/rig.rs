@@ -10,6 +10,7 @@ use sel4cp_ring::PeerFault;
 use sel4cp_ring::host;
 use sel4cp_ring::layout::{DEVICE_SIZE, DeviceRegion};
 use sel4cp_ring::request::{Completion, Header, status};
+use sel4cp_ring::shared::PausePage;
 use sel4cp_testing::{Buffer, readable};
 
 pub(crate) const RECEIVEQ: usize = 0;
@@ -38,14 +39,26 @@ impl Rig {
 
     /// The same, with so many bytes for frames that the device makes.
     pub(crate) fn with(ring: usize, mtu: u16, offloads: NetFeatures, frames: u64) -> Self {
+        Self::before(Features::all(), ring, mtu, offloads, frames, None)
+    }
+
+    /// The same, before a guest with these features of the ring, of whose pauses somebody tells.
+    pub(crate) fn before(
+        ring_features: Features,
+        ring: usize,
+        mtu: u16,
+        offloads: NetFeatures,
+        frames: u64,
+        pause: Option<&'static PausePage>,
+    ) -> Self {
         let region = host::device(ring).unwrap();
         let frames = match frames {
             0 => None,
             bytes => Some(HostRam::new(GuestAddress::new(0), bytes).unwrap()),
         };
         let memory = frames.as_ref().map(HostRam::ram);
-        let bench = Bench::new(&[128, 128], Features::all(), |ram| {
-            Net::new(region, ram, memory, [2, 0, 0, 0, 0, 7], mtu)
+        let bench = Bench::new(&[128, 128], ring_features, |ram| {
+            Net::new(region, ram, memory, pause, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());
         let mut rig = Self {

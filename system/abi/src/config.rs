@@ -13,7 +13,7 @@ pub const MAGIC: [u8; 8] = *b"sel4cp\0\x01";
 /// Most virtIO devices of one guest: one 4 KiB page of register files.
 pub const MAX_DEVICES: usize = 8;
 /// Most clients of the serial driver: a console, an early console and logs for each of many guests.
-pub const MAX_SERIAL_CLIENTS: usize = 54;
+pub const MAX_SERIAL_CLIENTS: usize = 58;
 /// Most VMMs, each a client of the timer and power drivers.
 pub const MAX_GUESTS: usize = 8;
 /// Most clients of the timer driver: the VMMs, and the serial driver.
@@ -42,6 +42,7 @@ pub enum Program {
     Supervisor = 10,
     Vsock = 11,
     Services = 12,
+    Pause = 13,
 }
 
 /// A configuration structure: plain data that starts with a [`Header`] for its program.
@@ -212,6 +213,16 @@ plain! {
         pub reserved: u32,
         /// Net: memory shared with the driver, for frames that are made here; size 0: none.
         pub frames: Region,
+        /// Net: page and channel towards the domain that tells of the guest's pauses; none where nobody does.
+        pub pause: Ring,
+    }
+
+    /// The configuration of a domain that tells of a guest's pauses.
+    pub struct PauseConfig {
+        /// Header.
+        pub header: Header,
+        /// Page and channel towards the backend.
+        pub backend: Ring,
     }
 
     /// The configuration of the virtio-blk and virtio-net drivers.
@@ -407,6 +418,7 @@ impl fmt::Display for Name {
 config! {
     VmmConfig: [Vmm];
     BackendConfig: [Console, Net, Block];
+    PauseConfig: [Pause];
     SerialConfig: [Serial];
     VirtioDriverConfig: [VirtioBlk, VirtioNet];
     TimerConfig: [Timer];

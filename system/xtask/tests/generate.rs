@@ -11,8 +11,8 @@ mod support;
 
 use roxmltree::Document;
 use sel4cp_abi::config::{
-    BackendConfig, NO_CHANNEL, PowerConfig, SerialConfig, ServicesConfig, SupervisorConfig,
-    TimerConfig, VirtioDriverConfig, VmmConfig, VsockConfig, Wire,
+    BackendConfig, NO_CHANNEL, PauseConfig, PowerConfig, SerialConfig, ServicesConfig,
+    SupervisorConfig, TimerConfig, VirtioDriverConfig, VmmConfig, VsockConfig, Wire,
 };
 use sel4cp_abi::label::Labels;
 use sel4cp_abi::slot::STACK_TOP;
@@ -24,20 +24,7 @@ use tempfile::TempDir;
 use xtask::pack::{Configuration, pack};
 use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: [&str; 12] = [
-    "vmm",
-    "console",
-    "net",
-    "block",
-    "serial",
-    "virtio_blk",
-    "virtio_net",
-    "timer",
-    "power",
-    "supervisor",
-    "vsock",
-    "services",
-];
+const PROGRAMS: &str = "vmm console net block serial virtio_blk virtio_net timer power supervisor vsock services pause";
 
 fn make(toml: &Path) -> Made {
     made::make(toml, None, KernelKind::Bundled)
@@ -55,7 +42,7 @@ fn written(text: &str) -> (TempDir, PathBuf) {
 fn packed(made: &Made) -> Result<String, String> {
     let programs = made.folder.path().join("programs");
     std::fs::create_dir_all(&programs).unwrap();
-    for name in PROGRAMS {
+    for name in PROGRAMS.split(' ') {
         Elf::program(&["sel4cp_config"]).write(&programs.join(name));
     }
     let kernel = Elf::kernel().write(&programs.join("kernel"));
@@ -84,7 +71,7 @@ fn the_configurations_agree_with_the_system_file() {
         let text = made.sdf();
         let document = Document::parse(&text).unwrap();
         let sdf = Sdf::new(&document);
-        assert_eq!(sdf.domains.len(), 5 + 7 * guests.len());
+        assert_eq!(sdf.domains.len(), 5 + 8 * guests.len());
         let mut ram = 0x4000_0000;
         let mut frames = std::collections::BTreeSet::new();
         for name in guests {
@@ -166,6 +153,13 @@ fn the_configurations_agree_with_the_system_file() {
                     assert_eq!(sdf.check(driver, &config.frames, "r", true), physical);
                     assert_eq!(sdf.check(pd(role), &backend.frames, "rw", true), physical);
                     assert!(frames.insert(config.frames.bus) && frames.insert(config.dma.bus));
+                    let pause = sdf.ring(pd(role), &backend.pause).0;
+                    assert_eq!(pause, pd("net_pause"));
+                    let told: PauseConfig = made.config(pause);
+                    sdf.header(pause, &told.header);
+                    assert_eq!(sdf.ring(pause, &told.backend).0, pd(role));
+                } else {
+                    assert_eq!(backend.pause.channel, NO_CHANNEL);
                 }
                 assert_eq!(
                     sdf.check(driver, &config.dma, "rw", true),
@@ -234,7 +228,7 @@ fn the_shared_drivers_know_their_clients() {
         ]
     );
     let logs = found.iter().filter(|client| client.1 == 2);
-    assert_eq!(logs.clone().count(), 18);
+    assert_eq!(logs.clone().count(), 20);
     assert!(logs.clone().all(|client| client.0 == client.3), "{found:?}");
     let timer: TimerConfig = made.config("timer");
     let clients = timer
@@ -289,6 +283,10 @@ fn a_network_for_bulk_waits_for_its_guest() {
         let sdf = Sdf::new(&document);
         let found = ["a_net", "a_net_driver"].map(|name| sdf.domains[name].attribute("priority"));
         assert_eq!(found, expected.map(Some), "{bulk}");
+        // Only who comes before the guest has to be told of its pauses; who tells it does not.
+        let pause = sdf.domains.get("a_net_pause");
+        let priority = pause.and_then(|pd| pd.attribute("priority"));
+        assert_eq!(priority, bulk.is_empty().then_some("10"), "{bulk}");
     }
 }
 

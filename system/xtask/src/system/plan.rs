@@ -346,6 +346,7 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
         Program::Block => ("block", GUEST_PRIORITY),
         Program::Vsock => ("vsock", GUEST_PRIORITY),
         Program::Services => ("services", GUEST_PRIORITY),
+        Program::Pause => ("pause", GUEST_PRIORITY),
         // Below the guests, so that everything else is done when it turns the machine off.
         Program::Power => ("power", 1),
     }

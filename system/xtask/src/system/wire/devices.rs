@@ -4,7 +4,7 @@ use super::{CLIENT_CONSOLE, CONSOLE, Common, Wiring, text};
 use crate::system::board::{Area, Hardware};
 use crate::system::limits::{DMA_BYTES, FRAMES_BYTES};
 use crate::system::plan::{GUEST_PRIORITY, PdId, RegionId, Rights};
-use sel4cp_abi::config::{BackendConfig, Program, Region, Ring, VirtioDriverConfig};
+use sel4cp_abi::config::{BackendConfig, PauseConfig, Program, Region, Ring, VirtioDriverConfig};
 use sel4cp_abi::image::PAGE;
 use sel4cp_ring::layout::{BYTE_PAIR_SIZE, DEVICE_SIZE};
 
@@ -84,6 +84,9 @@ impl Wiring<'_> {
             config.mac = net.mac;
             config.mtu = net.mtu;
         }
+        if bulk != Some(true) {
+            config.pause = self.pause(common, pd)?;
+        }
         self.configure(pd, &config);
         Ok((vmm_link, bus))
     }
@@ -114,7 +117,21 @@ impl Wiring<'_> {
             serial: [0; 20],
             reserved: 0,
             frames: Region::NONE,
+            pause: Ring::NONE,
         })
+    }
+
+    /// The domain that tells `backend`, which comes before its guest, of the guest's pauses: the backend's end.
+    fn pause(&mut self, common: &Common<'_>, backend: PdId) -> Result<Ring, String> {
+        let name = format!("{}_net_pause", common.guest.name);
+        let pd = self.plan.domain(name.clone(), Program::Pause);
+        let (own, backend) = self.shared_page(&format!("{name}_page"), backend, pd);
+        let config = PauseConfig {
+            header: self.header::<PauseConfig>(pd, Program::Pause, common.index)?,
+            backend,
+        };
+        self.configure(pd, &config);
+        Ok(own)
     }
 
     /// Memory of the pool that hardware reads or writes, besides guests' RAM.

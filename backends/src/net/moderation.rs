@@ -1,0 +1,124 @@
+//! Fewer notifications from a guest that sends much.
+//!
+//! A guest's TCP cuts its window in two, and sends a half for each acknowledgement of one. As this domain comes before the guest, each half
+//! would be sent, and acknowledged, before the guest can make the other one: twice the exits and changes of domain for the same
+//! bytes. So a guest that has sent one long frame need not notify of the next one (virtIO 1.2 §2.7.10, `avail_event`), but of the
+//! one after that: then both are sent, and one acknowledgement answers both.
+//!
+//! If that one does not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After such a frame, which
+//! has waited for nothing, there is a while without this.
+
+use core::sync::atomic::Ordering::Release;
+use sel4cp_ring::shared::PausePage;
+
+/// Bytes of the shortest frame that is long.
+const LONG: u64 = 8 << 10;
+/// How many long frames are notified of after one that has waited in vain: at least, and at most.
+const LEAST: u32 = 64;
+const MOST: u32 = 8192;
+
+pub(super) struct Moderation {
+    /// Where to ask for the guest's next pause, if anybody tells.
+    page: Option<&'static PausePage>,
+    asked: u32,
+    /// It has not been told yet; and the other domain is to be notified that it asks.
+    waits: bool,
+    asks: bool,
+    /// The guest has EVENT_IDX.
+    possible: bool,
+    /// One of the last frames was long, which were taken together, and how many those are so far.
+    long: bool,
+    frames: u32,
+    /// The guest does not notify of the next frame, or did not of the first of the last ones.
+    defers: bool,
+    /// The guest has paused since.
+    paused: bool,
+    /// Long frames until it may be so again, and after the next one that waits in vain.
+    rest: u32,
+    next_rest: u32,
+    /// How often two or more have come together since the last one.
+    gains: u32,
+}
+
+impl Moderation {
+    pub(super) const fn new(page: Option<&'static PausePage>) -> Self {
+        Self {
+            page,
+            asked: 0,
+            waits: false,
+            asks: false,
+            possible: false,
+            long: false,
+            frames: 0,
+            defers: false,
+            paused: false,
+            rest: 0,
+            next_rest: LEAST,
+            gains: 0,
+        }
+    }
+
+    /// For a guest that has EVENT_IDX, or not.
+    pub(super) const fn start(&mut self, possible: bool) {
+        (self.possible, self.long, self.frames) = (possible, false, 0);
+        (self.defers, self.paused) = (false, false);
+    }
+
+    /// The guest has made a frame of `bytes` bytes available.
+    pub(super) const fn taken(&mut self, bytes: u64) {
+        let long = bytes >= LONG;
+        // A short one at the end of what a program has written ends nothing.
+        self.long = long || self.long && self.frames != 0;
+        self.frames = self.frames.saturating_add(1);
+        if long {
+            self.rest = self.rest.saturating_sub(1);
+        }
+    }
+
+    /// All frames are taken. Of how many more the guest need not notify; asks for its pause if there are any.
+    pub(super) fn skipped(&mut self) -> u16 {
+        self.judge();
+        self.defers = self.possible && self.long && self.rest == 0;
+        match self.page {
+            Some(page) if self.defers => {
+                self.asked = self.asked.wrapping_add(1);
+                // Release: the frames that were taken before are not there any more for whoever looks after this.
+                page.asked.store(self.asked, Release);
+                self.asks |= !self.waits;
+                self.waits = true;
+                1
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether it was right not to be notified of the frames that have been taken.
+    fn judge(&mut self) {
+        let (frames, defers) = (self.frames, self.defers);
+        self.frames = 0;
+        if core::mem::take(&mut self.paused) {
+            self.long = false;
+            if frames == 0 {
+                return;
+            }
+            // The guest is at something else, and may be so again.
+            (self.rest, self.gains) = (self.next_rest, 0);
+            self.next_rest = (2 * self.next_rest).min(MOST);
+        } else if defers && frames > 1 {
+            self.gains += 1;
+            if self.gains >= self.next_rest {
+                (self.next_rest, self.gains) = (LEAST, 0);
+            }
+        }
+    }
+
+    /// The guest has paused since it was last asked for.
+    pub(super) const fn paused(&mut self) {
+        (self.waits, self.paused) = (false, self.defers);
+    }
+
+    /// Whether the other domain is to be notified; asked once.
+    pub(super) const fn take_ask(&mut self) -> bool {
+        core::mem::replace(&mut self.asks, false)
+    }
+}

@@ -1,0 +1,208 @@
+//! Long frames of which a guest need not notify (virtIO 1.2 §2.7.10), and what comes of those that wait.
+
+use crate::common::Bench;
+use crate::cut::FRAMES;
+use crate::rig::{Rig, TRANSMITQ};
+use crate::tcp::{Segment, chain};
+use sel4cp_backends::net::{Net, counter};
+use sel4cp_model::net::Features as F;
+use sel4cp_queue::Features;
+use sel4cp_ring::layout::DEVICE_SIZE;
+use sel4cp_ring::shared::PausePage;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Bytes of a long frame's data, and of one that is not.
+const LONG: usize = 8200;
+const SHORT: usize = 2_000;
+
+struct Flow {
+    rig: Rig,
+    page: &'static PausePage,
+}
+
+impl Flow {
+    fn new() -> Self {
+        Self::with(Features::all())
+    }
+
+    fn with(ring_features: Features) -> Self {
+        let page: &'static PausePage = Box::leak(Box::default());
+        let hardware = F::empty();
+        let mut rig = Rig::before(
+            ring_features,
+            DEVICE_SIZE,
+            1500,
+            hardware,
+            FRAMES,
+            Some(page),
+        );
+        rig.bench.start(F::TRANSMIT_OFFLOADS.bits());
+        Self { rig, page }
+    }
+
+    fn bench(&mut self) -> &mut Bench<Net> {
+        &mut self.rig.bench
+    }
+
+    /// The guest makes a frame available; whether it notifies.
+    fn send(&mut self, bytes: usize) -> bool {
+        let segment = Segment::plain(bytes);
+        let buffers = chain(&segment.request(1000), &segment.to_do(), &[]);
+        self.bench().guest.queue(TRANSMITQ).add_indirect(&buffers);
+        self.bench().kick(TRANSMITQ)
+    }
+
+    /// All that has come to the driver is sent: how many frames of the guest's have come back.
+    fn sent(&mut self) -> usize {
+        self.rig.all_sent();
+        self.bench().guest.queue(TRANSMITQ).collect().len()
+    }
+
+    /// The guest pauses.
+    fn pause(&mut self) {
+        self.bench().backend.paused();
+        self.bench().turn();
+    }
+
+    /// Times that the domain that tells was asked, and notified.
+    fn asked(&mut self) -> (u32, usize) {
+        (self.page.asked.load(Relaxed), self.bench().asked_for_pause)
+    }
+}
+
+#[test]
+fn after_a_long_frame_the_guest_notifies_of_every_other_one() {
+    let mut flow = Flow::new();
+    assert!(flow.send(LONG));
+    assert_eq!((flow.sent(), flow.asked()), (1, (1, 1)));
+    for round in 2..50 {
+        assert!(!flow.send(LONG), "it waits for the next one");
+        assert_eq!(flow.sent(), 0);
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 2);
+        assert_eq!(flow.asked(), (round, 1), "one notification is enough");
+    }
+    assert_eq!(flow.rig.counter(counter::TRANSMITTED), 97);
+    flow.pause();
+    assert!(flow.send(LONG), "nothing more was expected");
+    assert_eq!((flow.sent(), flow.asked()), (1, (50, 2)));
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn of_short_frames_it_notifies_each_time() {
+    let mut flow = Flow::new();
+    for _ in 0..10 {
+        assert!(flow.send(SHORT));
+        assert_eq!(flow.sent(), 1);
+    }
+    assert_eq!(flow.asked(), (0, 0));
+    // One at the end of many long ones changes nothing, several by themselves do.
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 1);
+    assert!(!flow.send(LONG));
+    assert!(flow.send(SHORT));
+    assert_eq!(flow.sent(), 2);
+    assert!(!flow.send(SHORT));
+    assert!(flow.send(SHORT));
+    assert_eq!(flow.sent(), 2);
+    assert!(flow.send(SHORT));
+    assert_eq!(flow.sent(), 1);
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn a_frame_that_waits_goes_when_the_guest_pauses_and_others_wait_less_often() {
+    let mut flow = Flow::new();
+    let mut rest = 64;
+    for _ in 0..5 {
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 1);
+        assert!(!flow.send(LONG));
+        assert_eq!(flow.sent(), 0);
+        flow.pause();
+        assert_eq!(flow.sent(), 1, "without a notification");
+        for _ in 1..rest {
+            assert!(flow.send(LONG));
+            assert_eq!(flow.sent(), 1);
+        }
+        rest *= 2;
+    }
+    // As many that come two by two, and it is as at first.
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 1);
+    for _ in 0..rest {
+        assert!(!flow.send(LONG));
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 2);
+    }
+    assert!(!flow.send(LONG));
+    flow.pause();
+    assert_eq!(flow.sent(), 1);
+    for _ in 1..64 {
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 1);
+    }
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 1);
+    assert!(!flow.send(LONG));
+    flow.rig.bench.guest.abandon();
+}
+
+#[test]
+fn a_guest_without_event_idx_notifies_and_nobody_is_asked() {
+    let mut flow = Flow::with(Features::all() - Features::EVENT_IDX);
+    for _ in 0..10 {
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 1);
+    }
+    assert_eq!(flow.asked(), (0, 0));
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn where_nobody_tells_of_pauses_each_frame_is_notified_of() {
+    let mut rig = Rig::with(DEVICE_SIZE, 1500, F::empty(), FRAMES);
+    rig.bench.start(F::TRANSMIT_OFFLOADS.bits());
+    let page = Box::leak(Box::default());
+    let mut flow = Flow { rig, page };
+    for _ in 0..10 {
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 1);
+    }
+    assert_eq!(flow.bench().asked_for_pause, 0);
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn a_reset_ends_the_waiting() {
+    let mut flow = Flow::new();
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 1);
+    assert!(!flow.send(LONG));
+    assert!(!flow.bench().reset());
+    flow.rig.wire.reset();
+    assert!(flow.bench().turn().reset_done);
+    flow.bench().restart(2, F::TRANSMIT_OFFLOADS.bits());
+    // The answer to what was asked before.
+    flow.pause();
+    assert!(flow.send(LONG));
+    assert_eq!((flow.sent(), flow.asked()), (1, (2, 2)));
+    assert!(!flow.send(LONG));
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 2);
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn a_pause_that_nobody_asked_for_means_nothing() {
+    let mut flow = Flow::new();
+    flow.pause();
+    assert!(flow.send(LONG));
+    flow.pause();
+    assert_eq!(flow.sent(), 1);
+    assert!(!flow.send(LONG));
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 2);
+    flow.rig.bench.guest.finish();
+}
