@@ -69,9 +69,11 @@ pub mod counter {
     pub const MADE: usize = 7;
     /// Frames that came to the guest in one with another, as what that says already or behind it, and are not counted themselves.
     pub const JOINED: usize = 8;
+    /// Frames from the guest that came with the next one, without a notification of their own.
+    pub const UNNOTIFIED: usize = 9;
     /// How many there are.
     pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();
-    const _: () = assert!(COUNT == JOINED + 1);
+    const _: () = assert!(COUNT == UNNOTIFIED + 1);
 }
 
 /// The device's counters.
@@ -206,7 +208,8 @@ impl Net {
                     queue.disable_notifications();
                     return Ok(false);
                 }
-                return Ok(queue.enable_notifications_after(self.moderation.skipped())?);
+                let more = self.moderation.skipped(&mut self.counters);
+                return Ok(queue.enable_notifications_after(more)?);
             };
             let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
             let Some(frame) = frame(&chain, mtu, accepted) else {

@@ -8,6 +8,7 @@
 //! If that one does not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After such a frame, which
 //! has waited for nothing, there is a while without this.
 
+use super::{Counters, counter};
 use core::sync::atomic::Ordering::Release;
 use sel4cp_ring::shared::PausePage;
 
@@ -76,8 +77,8 @@ impl Moderation {
     }
 
     /// All frames are taken. Of how many more the guest need not notify; asks for its pause if there are any.
-    pub(super) fn skipped(&mut self) -> u16 {
-        self.judge();
+    pub(super) fn skipped(&mut self, counters: &mut Counters) -> u16 {
+        self.judge(counters);
         self.defers = self.possible && self.long && self.rest == 0;
         match self.page {
             Some(page) if self.defers => {
@@ -93,7 +94,7 @@ impl Moderation {
     }
 
     /// Whether it was right not to be notified of the frames that have been taken.
-    fn judge(&mut self) {
+    fn judge(&mut self, counters: &mut Counters) {
         let (frames, defers) = (self.frames, self.defers);
         self.frames = 0;
         if core::mem::take(&mut self.paused) {
@@ -105,6 +106,7 @@ impl Moderation {
             (self.rest, self.gains) = (self.next_rest, 0);
             self.next_rest = (2 * self.next_rest).min(MOST);
         } else if defers && frames > 1 {
+            counters.add(counter::UNNOTIFIED, 1);
             self.gains += 1;
             if self.gains >= self.next_rest {
                 (self.next_rest, self.gains) = (LEAST, 0);

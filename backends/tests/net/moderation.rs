@@ -83,6 +83,7 @@ fn after_a_long_frame_the_guest_notifies_of_every_other_one() {
         assert_eq!(flow.asked(), (round, 1), "one notification is enough");
     }
     assert_eq!(flow.rig.counter(counter::TRANSMITTED), 97);
+    assert_eq!(flow.rig.counter(counter::UNNOTIFIED), 48);
     flow.pause();
     assert!(flow.send(LONG), "nothing more was expected");
     assert_eq!((flow.sent(), flow.asked()), (1, (50, 2)));

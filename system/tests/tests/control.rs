@@ -148,3 +148,28 @@ END",
     machine.focus("one");
     machine.power_off();
 }
+
+#[test]
+fn a_guest_that_sends_much_notifies_of_every_other_frame() {
+    let mut machine = System::new("control").boot();
+    machine.focus("one");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("a bound socket").port();
+    let host = std::thread::spawn(move || {
+        let (mut guest, _) = listener.accept().expect("the guest connects");
+        std::io::copy(&mut guest, &mut std::io::sink()).expect("it sends")
+    });
+    let count = |machine: &mut Machine, name| counter(machine, "one.net", name);
+    let before = count(&mut machine, "transmitted");
+    machine.run(&format!(
+        "head -c 67108864 /dev/zero | socat -u -b 262144 - TCP:10.0.2.2:{port}"
+    ));
+    assert_eq!(host.join().expect("all arrived"), 67_108_864);
+    let frames = count(&mut machine, "transmitted") - before;
+    let unnotified = count(&mut machine, "unnotified");
+    assert!(
+        unnotified > frames / 5,
+        "{unnotified} of {frames} frames came with the next one"
+    );
+    machine.power_off();
+}

@@ -52,6 +52,7 @@ pub const fn names(id: u32) -> &'static [&'static str] {
             "delayed",
             "made",
             "joined",
+            "unnotified",
         ],
         SOCKET => &[
             "transmitted_bytes",
