@@ -5,7 +5,7 @@
 //! again meanwhile, its guest is at work for it.
 
 use crate::wiring::{config, need};
-use core::sync::atomic::Ordering::Acquire;
+use core::sync::atomic::Ordering::Relaxed;
 use sel4cp_abi::config::PauseConfig;
 use sel4cp_pd::{self as pd, Channel, ChannelSet, Handler};
 use sel4cp_ring::shared::PausePage;
@@ -35,9 +35,9 @@ impl Handler for Pause {
         // Who is woken comes before the others of its priority: the guest has not run yet. A backend that never stops asking keeps
         // nobody waiting, as each round lets the others run.
         loop {
-            let asked = self.page.asked.load(Acquire);
+            let asked = self.page.asked.load(Relaxed);
             pd::yield_now();
-            if self.page.asked.load(Acquire) == asked {
+            if self.page.asked.load(Relaxed) == asked {
                 break;
             }
         }

@@ -9,7 +9,7 @@
 //! has waited for nothing, there is a while without this.
 
 use super::{Counters, counter};
-use core::sync::atomic::Ordering::Release;
+use core::sync::atomic::Ordering::Relaxed;
 use sel4cp_ring::shared::PausePage;
 
 /// Bytes of the shortest frame that is long.
@@ -79,18 +79,19 @@ impl Moderation {
     /// All frames are taken. Of how many more the guest need not notify; asks for its pause if there are any.
     pub(super) fn skipped(&mut self, counters: &mut Counters) -> u16 {
         self.judge(counters);
-        self.defers = self.possible && self.long && self.rest == 0;
-        match self.page {
-            Some(page) if self.defers => {
-                self.asked = self.asked.wrapping_add(1);
-                // Release: the frames that were taken before are not there any more for whoever looks after this.
-                page.asked.store(self.asked, Release);
-                self.asks |= !self.waits;
-                self.waits = true;
-                1
-            }
-            _ => 0,
+        self.defers = false;
+        let Some(page) = self.page else {
+            return 0;
+        };
+        if !self.possible || !self.long || self.rest != 0 {
+            return 0;
         }
+        self.defers = true;
+        self.asked = self.asked.wrapping_add(1);
+        page.asked.store(self.asked, Relaxed);
+        self.asks |= !self.waits;
+        self.waits = true;
+        1
     }
 
     /// Whether it was right not to be notified of the frames that have been taken.
@@ -114,9 +115,9 @@ impl Moderation {
         }
     }
 
-    /// The guest has paused since it was last asked for.
+    /// The guest has paused since it was last asked for. That means nothing to frames that have been taken already.
     pub(super) const fn paused(&mut self) {
-        (self.waits, self.paused) = (false, self.defers);
+        (self.waits, self.paused) = (false, self.defers && self.frames == 0);
     }
 
     /// Whether the other domain is to be notified; asked once.

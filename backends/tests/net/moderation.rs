@@ -172,6 +172,7 @@ fn where_nobody_tells_of_pauses_each_frame_is_notified_of() {
         assert_eq!(flow.sent(), 1);
     }
     assert_eq!(flow.bench().asked_for_pause, 0);
+    assert_eq!(flow.rig.counter(counter::UNNOTIFIED), 0);
     flow.rig.bench.guest.finish();
 }
 
@@ -193,6 +194,22 @@ fn a_reset_ends_the_waiting() {
     assert!(flow.send(LONG));
     assert_eq!(flow.sent(), 2);
     flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn a_pause_after_frames_that_were_notified_of_means_nothing() {
+    let mut flow = Flow::new();
+    assert!(flow.send(LONG));
+    assert_eq!(flow.sent(), 1);
+    assert!(!flow.send(LONG));
+    assert!(flow.send(LONG));
+    // They are with the driver when the news comes.
+    flow.pause();
+    assert_eq!(flow.sent(), 2);
+    assert_eq!(flow.rig.counter(counter::UNNOTIFIED), 1);
+    assert_eq!(flow.asked(), (2, 2));
+    assert!(!flow.send(LONG));
+    flow.rig.bench.guest.abandon();
 }
 
 #[test]
