@@ -218,7 +218,9 @@ impl Receive {
 
     fn pop_emptied(&mut self) -> Option<u16> {
         let head = self.emptied.first?;
-        self.emptied.first = self.buffers.get(usize::from(head))?.as_ref()?.next;
+        let buffer = self.buffers.get_mut(usize::from(head))?.as_mut()?;
+        // It leaves the list: those behind it are not of its offer.
+        self.emptied.first = buffer.next.take();
         if self.emptied.first.is_none() {
             self.emptied = List::new();
         }

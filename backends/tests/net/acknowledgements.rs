@@ -1,11 +1,12 @@
 //! Acknowledgements of TCP that arrive together, of which the guest gets the last.
 
-use crate::rig::frame;
+use crate::rig::{GARBAGE, RECEIVEQ, Rig, WHOLE, frame};
 use crate::run::{all_apart, joining, takes};
 use crate::tcp::{ACK, CWR, FIN, PSH, Segment};
 use proptest::prelude::*;
 use sel4cp_backends::net::counter;
 use sel4cp_model::net::{Features as F, Header};
+use sel4cp_testing::writable;
 
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
@@ -71,6 +72,36 @@ fn the_last_one_says_all() {
             }
         }
     }
+}
+
+#[test]
+fn buffers_that_were_emptied_come_back_one_by_one() {
+    let accepted = takes() | F::MRG_RXBUF;
+    // The device merges buffers itself, each of which holds a frame.
+    let mut rig = Rig::agreed(F::empty(), accepted);
+    for _ in 0..8 {
+        rig.offer(&[writable(WHOLE)]);
+    }
+    let arrive = |rig: &mut Rig, from: u32| {
+        for number in from..from + 3 {
+            rig.wire.deliver(&of(100 * number).done(), GARBAGE);
+        }
+        rig.bench.turn();
+        rig.wire.take();
+        rig.bench.guest.queue(RECEIVEQ).collect().len()
+    };
+    // The two that were emptied first are offered one after the other.
+    assert_eq!(arrive(&mut rig, 0), 1);
+    assert_eq!(rig.wire.buffers.len(), 7);
+    assert_eq!(arrive(&mut rig, 3), 1);
+    assert_eq!(rig.wire.buffers.len(), 6);
+    // The driver gives them back without a frame.
+    assert!(!rig.bench.reset());
+    rig.wire.reset();
+    assert!(rig.bench.turn().reset_done);
+    assert_eq!(rig.bench.trouble, None);
+    rig.bench.restart(2, accepted.bits());
+    rig.bench.guest.finish();
 }
 
 #[test]
