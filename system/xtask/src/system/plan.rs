@@ -352,7 +352,7 @@ pub(super) fn program(program: Program) -> (&'static str, u8) {
     }
 }
 
-/// Priority of vCPUs, and of a guest's disk and console.
+/// Priority of vCPUs, of a guest's disk and console, and of who tells its network backend of its pauses.
 ///
 /// What a guest notifies runs at once, because what is woken comes first in the queue of its priority. But what
 /// interrupts a guest that is busy waits for its time slice to end, or for it to have nothing to do: meanwhile it asks for
