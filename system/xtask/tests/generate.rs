@@ -24,8 +24,6 @@ use tempfile::TempDir;
 use xtask::pack::{Configuration, pack};
 use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
 
-const PROGRAMS: &str = "vmm console net block serial virtio_blk virtio_net timer power supervisor vsock services pause";
-
 fn make(toml: &Path) -> Made {
     made::make(toml, None, KernelKind::Bundled)
 }
@@ -42,9 +40,7 @@ fn written(text: &str) -> (TempDir, PathBuf) {
 fn packed(made: &Made) -> Result<String, String> {
     let programs = made.folder.path().join("programs");
     std::fs::create_dir_all(&programs).unwrap();
-    for name in PROGRAMS.split(' ') {
-        Elf::program(&["sel4cp_config"]).write(&programs.join(name));
-    }
+    support::programs(&programs);
     let kernel = Elf::kernel().write(&programs.join("kernel"));
     let mut paths = made.generated.search_paths.clone();
     paths.push(programs);

@@ -11,24 +11,9 @@ mod support;
 use sel4cp_abi::label::Labels;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Elf, image};
+use support::{image, programs};
 use tempfile::TempDir;
 use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
-
-const PROGRAMS: [&str; 12] = [
-    "vmm",
-    "console",
-    "net",
-    "block",
-    "serial",
-    "virtio_blk",
-    "virtio_net",
-    "timer",
-    "power",
-    "supervisor",
-    "vsock",
-    "services",
-];
 
 #[test]
 #[ignore = "needs the Microkit SDK, named by MICROKIT_SDK: `cargo xtask test --kernel sel4` runs it"]
@@ -49,9 +34,7 @@ fn the_sdk_takes_what_is_generated_for_each_of_its_boards() {
         std::fs::write(path("Image"), image(0x1_0000, 0x12_3456)).unwrap();
         std::fs::write(path("initrd"), [1; 0x2345]).unwrap();
         std::fs::write(path("root"), [0; 0x400]).unwrap();
-        for name in PROGRAMS {
-            Elf::program(&["sel4cp_config"]).write(&path(name));
-        }
+        programs(folder.path());
         let system = System::load_on(&toml, Some(board)).unwrap_or_else(|error| panic!("{error}"));
         let guest = GuestFiles {
             kernel: path("Image"),

@@ -147,6 +147,14 @@ fn section(kind: u32, offset: usize, size: usize, link: u32, entry: usize) -> Ve
     header
 }
 
+/// Makes a program for each of the systems', in `folder`.
+pub fn programs(folder: &Path) {
+    const NAMES: &str = "vmm console net pause block vsock serial virtio_blk virtio_net timer power supervisor services";
+    for name in NAMES.split(' ') {
+        Elf::program(&["sel4cp_config"]).write(&folder.join(name));
+    }
+}
+
 /// An arm64 `Image` of `bytes` bytes that takes `size` bytes of memory.
 pub fn image(bytes: usize, size: u64) -> Vec<u8> {
     let mut image = vec![0xa5; bytes];
