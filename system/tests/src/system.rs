@@ -124,6 +124,14 @@ impl System {
         machine
     }
 
+    /// Boots in a machine that gets these arguments too.
+    pub fn boot_with(self, arguments: &[&str]) -> Machine {
+        self.boot_as(|mut command| {
+            command.args(arguments);
+            command
+        })
+    }
+
     fn boot_as(self, place: impl FnOnce(Command) -> Command) -> Machine {
         let repo = Repo::find().expect("the test runs in the checkout");
         let built = self.build(&repo);
