@@ -27,6 +27,8 @@ pub(crate) struct SchedContext {
     pub(crate) top: Option<DomainId>,
     /// Ticks used since somebody asked.
     consumed: u64,
+    /// Its turn ended while its thread waited: the thread goes to the end of its queue when it is woken.
+    turn_over: bool,
 }
 
 impl SchedContext {
@@ -36,6 +38,7 @@ impl SchedContext {
             thread: None,
             top: None,
             consumed: 0,
+            turn_over: false,
         }
     }
 }
@@ -231,11 +234,13 @@ impl<M: Machine> Kernel<M> {
                 && core::mem::take(&mut self.schedule.watched)
             {
                 let now = self.machine.now();
-                if self.charge(old, now) == Charged::Over
-                    && let Some(thread) = self.contexts[old].thread
-                    && self.threads[thread].queued == Queued::Ready
-                {
-                    self.end_turn(thread, now);
+                if self.charge(old, now) == Charged::Over {
+                    match self.contexts[old].thread {
+                        Some(thread) if self.threads[thread].queued == Queued::Ready => {
+                            self.end_turn(thread, now);
+                        }
+                        _ => self.contexts[old].turn_over = true,
+                    }
                 }
             }
             self.schedule.charged = budget;
@@ -382,15 +387,23 @@ impl<M: Machine> Kernel<M> {
             // A running thread goes on; one without budget waits for some.
             return;
         }
-        if self.schedule.changed || self.schedule.candidate.is_some() {
+        // Who waits again and again, always just before its turn ends, would otherwise have all turns: a vCPU with its exits.
+        let last = self.take_turn_over(thread);
+        if last || self.schedule.changed || self.schedule.candidate.is_some() {
             if let Some(candidate) = self.schedule.candidate.take() {
                 self.enqueue(candidate, true);
             }
             self.schedule.changed = true;
-            self.enqueue(thread, true);
+            self.enqueue(thread, !last);
         } else {
             self.schedule.candidate = Some(thread);
         }
+    }
+
+    /// Whether a thread's turn ended while it waited; asked once.
+    fn take_turn_over(&mut self, thread: ThreadId) -> bool {
+        let budget = self.threads[thread].budget;
+        budget.is_some_and(|budget| core::mem::take(&mut self.contexts[budget].turn_over))
     }
 
     /// Sets what a thread does.

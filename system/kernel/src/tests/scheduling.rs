@@ -1,8 +1,8 @@
 //! Priorities, time slices, budgets.
 
-use super::fake::{System, id};
+use super::fake::{MICROSECOND, System, id};
 use crate::thread::State;
-use sel4cp_abi::image::UserCap;
+use sel4cp_abi::image::{End, UserCap};
 use sel4cp_abi::label::Labels;
 use sel4cp_abi::syscall::Syscall;
 
@@ -36,6 +36,37 @@ fn equal_priorities_share_time_in_slices() {
         kernel.pass(1000);
     }
     assert_eq!(order, [0, 1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn who_waits_at_the_end_of_its_turn_has_had_it() {
+    let mut system = System::default();
+    let caller = system.domain("caller", 10);
+    system.domain("other", 10);
+    let server = system.domain("server", 20);
+    let flags = End::NOTIFY | End::PROTECTED;
+    system.channel((caller, 3, flags), (server, 5, End::NOTIFY));
+    let mut kernel = system.boot();
+    kernel.recv();
+    let mut turns = vec![];
+    for _ in 0..1000 {
+        let runs = kernel.runs().unwrap();
+        if turns.last() != Some(&runs) {
+            turns.push(runs);
+        }
+        if runs == 0 {
+            // It calls after a little time, and so is never there when its slice of 1000 is over.
+            kernel.machine.time += 7 * MICROSECOND;
+            kernel.ask(74 + 3, 0, &[]);
+            assert_eq!(kernel.runs(), Some(2));
+            kernel.reply_recv(0, &[]);
+        } else {
+            kernel.pass(1000);
+        }
+    }
+    let expected: Vec<u8> = [0, 1].into_iter().cycle().take(turns.len()).collect();
+    assert!(turns.len() > 10, "{turns:?}");
+    assert_eq!(turns, expected);
 }
 
 #[test]
@@ -110,7 +141,7 @@ fn yielding_to_a_scheduling_context_tells_what_it_used() {
     let label = u64::from(Labels::RELEASE.sched_context_yield_to);
     kernel.ask(2 << 58, label, &[]);
     assert_eq!(kernel.runs(), Some(1));
-    kernel.machine.time += 30 * super::fake::MICROSECOND;
+    kernel.machine.time += 30 * MICROSECOND;
     kernel.recv();
     assert_eq!(kernel.runs(), Some(0));
     assert_eq!(kernel.heard(id(0)), (0, vec![30]));
