@@ -26,6 +26,7 @@ use cut::{Cut, Progress, SLOT_ID};
 use frame::{frame, locate};
 use merged::Arrival;
 use moderation::Moderation;
+pub use moderation::Pauses;
 use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
 use sel4cp_memory::{GuestRam, Span};
@@ -38,7 +39,6 @@ use sel4cp_queue::{Queue, Token};
 use sel4cp_ring::layout::DeviceRegion;
 use sel4cp_ring::net::{Interface, LONGEST, MAX_SEGMENTS, RECEIVE, TRANSMIT};
 use sel4cp_ring::request::{Completion, Header, Segment};
-use sel4cp_ring::shared::PausePage;
 use slots::SLOTS;
 use zerocopy::IntoBytes;
 
@@ -125,12 +125,12 @@ struct Sending {
 
 impl Net {
     /// An interface with this MAC address, whose frames carry up to `mtu` bytes, behind the rings of `region`. In `frames`, which
-    /// the driver knows, it makes frames that the hardware cannot make. In `pause` it asks for the guest's next pause.
+    /// the driver knows, it makes frames that the hardware cannot make. By `pauses` it asks for the guest's next pause.
     pub fn new(
         region: DeviceRegion,
         ram: GuestRam,
         frames: Option<GuestRam>,
-        pause: Option<&'static PausePage>,
+        pauses: Option<Pauses>,
         mac: [u8; 6],
         mtu: u16,
     ) -> Self {
@@ -151,7 +151,7 @@ impl Net {
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
-            moderation: Moderation::new(pause),
+            moderation: Moderation::new(pauses),
             cut: Cut::new(ram, frames),
             receive: Receive::new(ram),
             counters: Counters::default(),
@@ -287,9 +287,13 @@ impl Net {
         if !self.cut.is_underway() {
             return Ok(None);
         }
+        if self.moderation.is_enough() {
+            return Ok(Some(false));
+        }
         let mut made = 0;
         let progress = self.cut.go_on(&mut self.port, &mut made);
         self.counters.add(counter::MADE, made);
+        self.moderation.made(made);
         Ok(match progress? {
             Progress::Done(token) => {
                 self.keep(token, true);

@@ -52,7 +52,7 @@ fn a_console_domain_announces_serves_and_notifies() {
         rows: 25,
         read_only: 0,
         serial: [0; 20],
-        reserved: 0,
+        most_made: 0,
         frames: Region::NONE,
         pause: Ring::NONE,
     };

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use sel4cp_abi::config::BackendConfig;
-use sel4cp_backends::net::Net;
+use sel4cp_backends::net::{Net, Pauses};
 use sel4cp_backends::wiring::{Domain, config, need};
 use sel4cp_pd::{Handler, device_rings, guest_ram, protection_domain, shared};
 
@@ -16,7 +16,10 @@ fn init() -> impl Handler {
     let ram = need("guest RAM", guest_ram(&config.ram));
     let frames = (config.frames.is_some()).then(|| need("frames", guest_ram(&config.frames)));
     let pause = &config.pause.region;
-    let pause = (pause.is_some()).then(|| need("page of pauses", shared(pause)));
-    let net = Net::new(region, ram, frames, pause, config.mac, config.mtu);
+    let pauses = (pause.is_some()).then(|| Pauses {
+        page: need("page of pauses", shared(pause)),
+        most_made: config.most_made,
+    });
+    let net = Net::new(region, ram, frames, pauses, config.mac, config.mtu);
     Domain::new(config, ram, net)
 }

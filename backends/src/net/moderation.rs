@@ -7,6 +7,10 @@
 //!
 //! If that one does not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After such a frame, which
 //! has waited for nothing, there is a while without this.
+//!
+//! The same news ends a wait of this domain's own. One frame may be made into thousands, which takes much longer than it took the guest to
+//! ask for them, and no other guest runs meanwhile. So after so many the next ones wait until this guest has paused, or its
+//! turn is over, and the others have had theirs.
 
 use super::{Counters, counter};
 use core::sync::atomic::Ordering::Relaxed;
@@ -18,9 +22,18 @@ const LONG: u64 = 8 << 10;
 const LEAST: u32 = 64;
 const MOST: u32 = 8192;
 
+/// Where to ask for the guest's next pause.
+#[derive(Clone, Copy, Debug)]
+pub struct Pauses {
+    /// The page that is shared with who tells.
+    pub page: &'static PausePage,
+    /// How many frames may be made here between two of them; 0: as many as the guest asks for.
+    pub most_made: u32,
+}
+
 pub(super) struct Moderation {
-    /// Where to ask for the guest's next pause, if anybody tells.
-    page: Option<&'static PausePage>,
+    /// If anybody tells.
+    pauses: Option<Pauses>,
     asked: u32,
     /// It has not been told yet; and the other domain is to be notified that it asks.
     waits: bool,
@@ -39,12 +52,16 @@ pub(super) struct Moderation {
     next_rest: u32,
     /// How often two or more have come together since the last one.
     gains: u32,
+    /// Frames that were made here since the guest paused.
+    made: u64,
+    /// They are enough, and its pause was asked for.
+    gives_way: bool,
 }
 
 impl Moderation {
-    pub(super) const fn new(page: Option<&'static PausePage>) -> Self {
+    pub(super) const fn new(pauses: Option<Pauses>) -> Self {
         Self {
-            page,
+            pauses,
             asked: 0,
             waits: false,
             asks: false,
@@ -56,6 +73,8 @@ impl Moderation {
             rest: 0,
             next_rest: LEAST,
             gains: 0,
+            made: 0,
+            gives_way: false,
         }
     }
 
@@ -80,18 +99,41 @@ impl Moderation {
     pub(super) fn skipped(&mut self, counters: &mut Counters) -> u16 {
         self.judge(counters);
         self.defers = false;
-        let Some(page) = self.page else {
+        let Some(pauses) = self.pauses else {
             return 0;
         };
         if !self.possible || !self.long || self.rest != 0 {
             return 0;
         }
         self.defers = true;
+        self.ask(pauses.page);
+        1
+    }
+
+    /// Asks for the guest's next pause.
+    fn ask(&mut self, page: &PausePage) {
         self.asked = self.asked.wrapping_add(1);
         page.asked.store(self.asked, Relaxed);
         self.asks |= !self.waits;
         self.waits = true;
-        1
+    }
+
+    /// So many more frames were made here.
+    pub(super) const fn made(&mut self, frames: u64) {
+        self.made = self.made.saturating_add(frames);
+    }
+
+    /// Whether no more are to be made until the guest has paused; asks for that.
+    pub(super) fn is_enough(&mut self) -> bool {
+        let Some(pauses) = self.pauses else {
+            return false;
+        };
+        let enough = pauses.most_made != 0 && self.made >= u64::from(pauses.most_made);
+        if enough && !self.gives_way {
+            self.gives_way = true;
+            self.ask(pauses.page);
+        }
+        enough
     }
 
     /// Whether it was right not to be notified of the frames that have been taken.
@@ -118,6 +160,7 @@ impl Moderation {
     /// The guest has paused since it was last asked for. That means nothing to frames that have been taken already.
     pub(super) const fn paused(&mut self) {
         (self.waits, self.paused) = (false, self.defers && self.frames == 0);
+        (self.made, self.gives_way) = (0, false);
     }
 
     /// Whether the other domain is to be notified; asked once.

@@ -4,7 +4,7 @@ use crate::common::Bench;
 use crate::cut::FRAMES;
 use crate::rig::{Rig, TRANSMITQ};
 use crate::tcp::{Segment, chain};
-use sel4cp_backends::net::{Net, counter};
+use sel4cp_backends::net::{Net, Pauses, counter};
 use sel4cp_model::net::Features as F;
 use sel4cp_queue::Features;
 use sel4cp_ring::layout::DEVICE_SIZE;
@@ -22,10 +22,10 @@ struct Flow {
 
 impl Flow {
     fn new() -> Self {
-        Self::with(Features::all())
+        Self::with(Features::all(), 0)
     }
 
-    fn with(ring_features: Features) -> Self {
+    fn with(ring_features: Features, most_made: u32) -> Self {
         let page: &'static PausePage = Box::leak(Box::default());
         let hardware = F::empty();
         let mut rig = Rig::before(
@@ -34,7 +34,7 @@ impl Flow {
             1500,
             hardware,
             FRAMES,
-            Some(page),
+            Some(Pauses { page, most_made }),
         );
         rig.bench.start(F::TRANSMIT_OFFLOADS.bits());
         Self { rig, page }
@@ -152,7 +152,7 @@ fn a_frame_that_waits_goes_when_the_guest_pauses_and_others_wait_less_often() {
 
 #[test]
 fn a_guest_without_event_idx_notifies_and_nobody_is_asked() {
-    let mut flow = Flow::with(Features::all() - Features::EVENT_IDX);
+    let mut flow = Flow::with(Features::all() - Features::EVENT_IDX, 0);
     for _ in 0..10 {
         assert!(flow.send(LONG));
         assert_eq!(flow.sent(), 1);
@@ -223,4 +223,50 @@ fn a_pause_that_nobody_asked_for_means_nothing() {
     assert!(flow.send(LONG));
     assert_eq!(flow.sent(), 2);
     flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn many_frames_made_of_one_wait_for_pauses_of_the_guest() {
+    let mut flow = Flow::with(Features::all(), 1024);
+    let segment = Segment::plain(5000);
+    let buffers = chain(&segment.request(1), &segment.to_do(), &[]);
+    flow.bench().guest.queue(TRANSMITQ).add_indirect(&buffers);
+    flow.bench().kick(TRANSMITQ);
+    for round in 1..5 {
+        let made = flow.rig.all_sent().len();
+        assert!((1024..1280).contains(&made), "{made}");
+        assert_eq!(flow.asked(), (round, round as usize));
+        assert_eq!(flow.bench().guest.queue(TRANSMITQ).collect().len(), 0);
+        // Whatever else wakes it, it does not go on.
+        flow.send(100);
+        flow.bench().turn();
+        assert_eq!(flow.rig.all_sent().len(), 0);
+        flow.pause();
+    }
+    assert_eq!(flow.sent(), 1 + 4);
+    assert_eq!(flow.rig.counter(counter::MADE), 5000 + 4);
+}
+
+#[test]
+fn a_reset_does_not_spare_a_guest_the_pause() {
+    let mut flow = Flow::with(Features::all(), 1024);
+    let segment = Segment::plain(5000);
+    let buffers = chain(&segment.request(1), &segment.to_do(), &[]);
+    let add = |flow: &mut Flow| {
+        let mut queue = flow.bench().guest.queue(TRANSMITQ);
+        queue.add_indirect(&buffers);
+    };
+    add(&mut flow);
+    flow.bench().kick(TRANSMITQ);
+    assert!(flow.rig.all_sent().len() >= 1024);
+    flow.bench().reset();
+    flow.rig.wire.reset();
+    flow.bench().turn();
+    flow.bench().restart(2, F::TRANSMIT_OFFLOADS.bits());
+    add(&mut flow);
+    flow.bench().kick(TRANSMITQ);
+    assert_eq!(flow.rig.all_sent().len(), 0);
+    flow.pause();
+    assert!(flow.rig.all_sent().len() >= 1024);
+    flow.rig.bench.guest.abandon();
 }

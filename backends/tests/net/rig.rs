@@ -2,7 +2,10 @@
 
 use crate::common::Bench;
 use crate::common::wire::Wire;
-use sel4cp_backends::{Trouble, net::Net};
+use sel4cp_backends::{
+    Trouble,
+    net::{Net, Pauses},
+};
 use sel4cp_memory::{GuestAddress, HostRam};
 use sel4cp_model::net::Features as NetFeatures;
 use sel4cp_queue::Features;
@@ -10,7 +13,6 @@ use sel4cp_ring::PeerFault;
 use sel4cp_ring::host;
 use sel4cp_ring::layout::{DEVICE_SIZE, DeviceRegion};
 use sel4cp_ring::request::{Completion, Header, status};
-use sel4cp_ring::shared::PausePage;
 use sel4cp_testing::{Buffer, readable};
 
 pub(crate) const RECEIVEQ: usize = 0;
@@ -49,7 +51,7 @@ impl Rig {
         mtu: u16,
         offloads: NetFeatures,
         frames: u64,
-        pause: Option<&'static PausePage>,
+        pauses: Option<Pauses>,
     ) -> Self {
         let region = host::device(ring).unwrap();
         let frames = match frames {
@@ -58,7 +60,7 @@ impl Rig {
         };
         let memory = frames.as_ref().map(HostRam::ram);
         let bench = Bench::new(&[128, 128], ring_features, |ram| {
-            Net::new(region, ram, memory, pause, [2, 0, 0, 0, 0, 7], mtu)
+            Net::new(region, ram, memory, pauses, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());
         let mut rig = Self {

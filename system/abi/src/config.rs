@@ -209,8 +209,8 @@ plain! {
         pub read_only: u32,
         /// Block: the serial that GET_ID returns (virtIO 1.2 §5.2.6.1), padded with NUL.
         pub serial: [u8; 20],
-        /// Explicit padding.
-        pub reserved: u32,
+        /// Net: how many frames may be made here between two pauses of the guest; 0: as many as it asks for.
+        pub most_made: u32,
         /// Net: memory shared with the driver, for frames that are made here; size 0: none.
         pub frames: Region,
         /// Net: page and channel towards the domain that tells of the guest's pauses; none where nobody does.

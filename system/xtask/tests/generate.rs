@@ -149,6 +149,7 @@ fn the_configurations_agree_with_the_system_file() {
                     assert_eq!(sdf.check(driver, &config.frames, "r", true), physical);
                     assert_eq!(sdf.check(pd(role), &backend.frames, "rw", true), physical);
                     assert!(frames.insert(config.frames.bus) && frames.insert(config.dma.bus));
+                    assert_eq!(backend.most_made != 0, guests.len() > 1);
                     let pause = sdf.ring(pd(role), &backend.pause).0;
                     assert_eq!(pause, pd("net_pause"));
                     let told: PauseConfig = made.config(pause);

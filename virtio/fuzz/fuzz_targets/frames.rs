@@ -17,6 +17,7 @@ mod tcp;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rig::{GARBAGE, RECEIVEQ, Rig, TRANSMITQ, WHOLE};
+use sel4cp_backends::net::Pauses;
 use sel4cp_model::net::{Features, Header};
 use sel4cp_queue::Features as RingFeatures;
 use sel4cp_ring::layout::DEVICE_SIZE;
@@ -123,7 +124,11 @@ thread_local! {
 fn behind(hardware: Features) -> Rig {
     let page = Box::leak(Box::default());
     let ring = RingFeatures::all();
-    let mut rig = Rig::before(ring, DEVICE_SIZE, 1500, hardware, FRAMES, Some(page));
+    let pauses = Pauses {
+        page,
+        most_made: 100,
+    };
+    let mut rig = Rig::before(ring, DEVICE_SIZE, 1500, hardware, FRAMES, Some(pauses));
     rig.bench.start(0);
     reset(&mut rig);
     rig

@@ -90,6 +90,7 @@ pub(super) fn wire(
         power,
         services,
         has_control: system.has_control(),
+        has_others: inputs.len() > 1,
         configs: Vec::new(),
         clients: Vec::new(),
         deadlines: Vec::new(),
@@ -130,6 +131,8 @@ struct Wiring<'a> {
     services: Option<PdId>,
     /// Whether they include the control service.
     has_control: bool,
+    /// Whether each guest shares the machine with others.
+    has_others: bool,
     configs: Vec<(PdId, Vec<u8>)>,
     clients: Vec<SerialClient>,
     deadlines: Vec<Ring>,

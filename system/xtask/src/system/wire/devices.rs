@@ -3,7 +3,7 @@
 use super::{CLIENT_CONSOLE, CONSOLE, Common, Wiring, text};
 use crate::system::board::{Area, Hardware};
 use crate::system::limits::{DMA_BYTES, FRAMES_BYTES};
-use crate::system::plan::{GUEST_PRIORITY, PdId, RegionId, Rights};
+use crate::system::plan::{GUEST_PRIORITY, MOST_MADE, PdId, RegionId, Rights};
 use sel4cp_abi::config::{BackendConfig, PauseConfig, Program, Region, Ring, VirtioDriverConfig};
 use sel4cp_abi::image::PAGE;
 use sel4cp_ring::layout::{BYTE_PAIR_SIZE, DEVICE_SIZE};
@@ -86,6 +86,9 @@ impl Wiring<'_> {
         }
         if bulk != Some(true) {
             config.pause = self.pause(common, pd)?;
+            if self.has_others {
+                config.most_made = MOST_MADE;
+            }
         }
         self.configure(pd, &config);
         Ok((vmm_link, bus))
@@ -115,7 +118,7 @@ impl Wiring<'_> {
             rows: 0,
             read_only: 0,
             serial: [0; 20],
-            reserved: 0,
+            most_made: 0,
             frames: Region::NONE,
             pause: Ring::NONE,
         })
