@@ -27,8 +27,6 @@ pub(crate) struct SchedContext {
     pub(crate) top: Option<DomainId>,
     /// Ticks used since somebody asked.
     consumed: u64,
-    /// Its turn ended while its thread waited: the thread goes to the end of its queue when it is woken.
-    turn_over: bool,
 }
 
 impl SchedContext {
@@ -38,7 +36,6 @@ impl SchedContext {
             thread: None,
             top: None,
             consumed: 0,
-            turn_over: false,
         }
     }
 }
@@ -234,12 +231,13 @@ impl<M: Machine> Kernel<M> {
                 && core::mem::take(&mut self.schedule.watched)
             {
                 let now = self.machine.now();
-                if self.charge(old, now) == Charged::Over {
-                    match self.contexts[old].thread {
-                        Some(thread) if self.threads[thread].queued == Queued::Ready => {
-                            self.end_turn(thread, now);
-                        }
-                        _ => self.contexts[old].turn_over = true,
+                if self.charge(old, now) == Charged::Over
+                    && let Some(thread) = self.contexts[old].thread
+                {
+                    if self.threads[thread].queued == Queued::Ready {
+                        self.end_turn(thread, now);
+                    } else {
+                        self.threads[thread].turn_over = true;
                     }
                 }
             }
@@ -388,7 +386,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         // Who waits again and again, always just before its turn ends, would otherwise have all turns: a vCPU with its exits.
-        let last = self.take_turn_over(thread);
+        let last = core::mem::take(&mut self.threads[thread].turn_over);
         if last || self.schedule.changed || self.schedule.candidate.is_some() {
             if let Some(candidate) = self.schedule.candidate.take() {
                 self.enqueue(candidate, true);
@@ -398,12 +396,6 @@ impl<M: Machine> Kernel<M> {
         } else {
             self.schedule.candidate = Some(thread);
         }
-    }
-
-    /// Whether a thread's turn ended while it waited; asked once.
-    fn take_turn_over(&mut self, thread: ThreadId) -> bool {
-        let budget = self.threads[thread].budget;
-        budget.is_some_and(|budget| core::mem::take(&mut self.contexts[budget].turn_over))
     }
 
     /// Sets what a thread does.

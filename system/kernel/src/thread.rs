@@ -66,6 +66,8 @@ pub struct Thread {
     /// What it does.
     pub state: State,
     pub(crate) queued: Queued,
+    /// Its turn ended while it waited: it goes to the end of its queue when it is woken.
+    pub(crate) turn_over: bool,
     /// Its priority.
     pub priority: u8,
     /// The highest priority that it may give.
@@ -98,6 +100,7 @@ impl Thread {
             context: Context::new(),
             state: State::Inactive,
             queued: Queued::No,
+            turn_over: false,
             priority: 0,
             highest: 0,
             budget: None,
