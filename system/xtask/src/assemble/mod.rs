@@ -304,11 +304,30 @@ impl Built {
         guests.map(|guest| guest.name.clone()).collect()
     }
 
+    /// Whether the guests' kernels can run on the processor.
+    fn check_pages(&self) -> Result<()> {
+        for (guest, files) in self.system.guests().iter().zip(&self.files) {
+            if let Some(kib) = system::page_size(&files.kernel)
+                && !qemu::has_pages(&self.cpu, kib)
+            {
+                bail!(
+                    "found a kernel for pages of {kib} KiB, {} of guest {}; expected one for pages that a {} has: take one for 4 KiB, or \
+                     another processor (`--cpu cortex-a76`, on the bundled kernel)",
+                    files.kernel.display(),
+                    guest.name,
+                    self.cpu
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The QEMU command that runs it.
     ///
     /// # Errors
-    /// When there is no QEMU, or it is too old.
+    /// When there is no QEMU, or it is too old; when the processor does not have a kernel's pages.
     pub fn qemu(&self, serial: Serial) -> Result<Command> {
+        self.check_pages()?;
         let program = qemu::version::find()?;
         Ok(qemu::command(
             &program,
@@ -323,8 +342,9 @@ impl Built {
     /// The QEMU command that runs its only guest without the VMM.
     ///
     /// # Errors
-    /// When there are several guests, or no usable QEMU.
+    /// When there are several guests, or no usable QEMU; when the processor does not have the kernel's pages.
     pub fn bare(&self, serial: Serial) -> Result<Command> {
+        self.check_pages()?;
         let ([guest], [files]) = (self.system.guests(), self.files.as_slice()) else {
             bail!(
                 "{} has {} guests; expected one to run on bare QEMU",

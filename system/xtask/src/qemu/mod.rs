@@ -27,6 +27,15 @@ const MEMORY: &str = "size=2G";
 /// Lines of the console that an error repeats.
 const TAIL: usize = 40;
 
+/// Models of processors without pages of 16 KiB (ID_AA64MMFR0_EL1.TGran16): a kernel that is built for these stops before its first word.
+const WITHOUT_16K: [&str; 3] = ["cortex-a53", "cortex-a57", "cortex-a72"];
+
+/// Whether QEMU's model `cpu` has pages of so many KiB, as far as is known.
+pub fn has_pages(cpu: &str, kib: u32) -> bool {
+    let model = cpu.split(',').next().unwrap_or(cpu);
+    kib != 16 || !WITHOUT_16K.contains(&model)
+}
+
 /// What the serial line is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serial {
@@ -136,6 +145,13 @@ fn tail(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_of_16_kib_are_not_everywhere() {
+        assert!(!has_pages("cortex-a53", 16) && !has_pages("cortex-a72,pmu=off", 16));
+        assert!(has_pages("cortex-a53", 4) && has_pages("cortex-a53", 64));
+        assert!(has_pages("cortex-a76", 16) && has_pages("max", 16));
+    }
 
     #[test]
     fn the_command_is_the_documented_one() {

@@ -11,6 +11,13 @@ pub(super) struct Kernel {
     pub(super) text_offset: u64,
     /// Bytes that it takes with its `.bss`.
     pub(super) image_size: u64,
+    /// KiB of the pages that it is built for, if it says so.
+    pub(super) pages: Option<u32>,
+}
+
+/// KiB of the pages that the kernel in the file `path` is built for, if it says so.
+pub fn page_size(path: &Path) -> Option<u32> {
+    Kernel::read(path).ok()?.pages
 }
 
 /// Bytes of the header.
@@ -97,6 +104,12 @@ impl Kernel {
         let kernel = Self {
             text_offset: word(8),
             image_size: word(16),
+            pages: match word(24) >> 1 & 3 {
+                1 => Some(4),
+                2 => Some(16),
+                3 => Some(64),
+                _ => None,
+            },
         };
         if word(24) & 1 != 0 {
             return Err(Complaint::new(
@@ -191,9 +204,20 @@ mod tests {
         let expected = Kernel {
             text_offset: 0,
             image_size: 0x3000,
+            pages: None,
         };
         assert_eq!(Kernel::parse(&image(), 0x2000), Ok(expected));
         assert_eq!(Kernel::parse(&pe_image(), 0x1800), Ok(expected));
+        for (flags, pages) in [
+            (0x8, None),
+            (0xa, Some(4)),
+            (0xc, Some(16)),
+            (0xe, Some(64)),
+        ] {
+            let mut image = image();
+            image[24] = flags;
+            assert_eq!(Kernel::parse(&image, 0x2000).unwrap().pages, pages);
+        }
     }
 
     #[test]

@@ -52,6 +52,7 @@ mod wire;
 
 pub use error::{Error, Mistake, Result};
 pub use generate::generate;
+pub use kernel::page_size;
 pub use model::{Block, Console, Forward, Guest, Net, Source, System, Vsock};
 
 pub(crate) use text::size;

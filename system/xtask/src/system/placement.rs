@@ -105,6 +105,7 @@ mod tests {
         let kernel = Kernel {
             text_offset: 0x8_0000,
             image_size: 0x1c0_0001,
+            pages: None,
         };
         let placed = place(RAM, &kernel, 0x123_4567).unwrap();
         assert_eq!(placed.kernel_base, 0x4000_0000);
@@ -123,12 +124,14 @@ mod tests {
         let kernel = Kernel {
             text_offset: 0,
             image_size: 63 << 20,
+            pages: None,
         };
         let error = place(RAM, &kernel, 0).unwrap_err();
         assert!(error.write.starts_with("`memory = \"66M\"`"), "{error:?}");
         let kernel = Kernel {
             text_offset: 0,
             image_size: 16 << 20,
+            pages: None,
         };
         assert!(place(RAM, &kernel, 46 << 20).is_ok());
         let error = place(RAM, &kernel, (46 << 20) + 1).unwrap_err();
@@ -136,6 +139,7 @@ mod tests {
         let huge = Kernel {
             text_offset: u64::MAX,
             image_size: u64::MAX,
+            pages: None,
         };
         assert!(place(RAM, &huge, u64::MAX).is_err());
     }
