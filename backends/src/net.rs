@@ -7,6 +7,8 @@
 
 mod acknowledgement;
 mod buffer;
+mod control;
+pub mod counter;
 mod cut;
 mod fields;
 mod frame;
@@ -22,6 +24,8 @@ mod slots;
 use crate::backend::{Device, Step, Trouble};
 use crate::port::{Port, PortEvent};
 use crate::queues::Queues;
+use control::{CONTROL_SIZE, Control};
+use counter::Counters;
 use cut::{Cut, Progress, SLOT_ID};
 use frame::{frame, locate};
 use merged::Arrival;
@@ -31,8 +35,8 @@ use receive::{Merge, Receive};
 use sel4cp_link::{Facts, MAX_QUEUES};
 use sel4cp_memory::{GuestRam, Span};
 use sel4cp_model::net::{
-    Config, ETHERNET_HEADER, Features, Header as NetHeader, RECEIVEQ, STATUS_LINK_UP, TRANSMITQ,
-    VLAN_TAG,
+    CONTROLQ, Config, ETHERNET_HEADER, Features, Header as NetHeader, RECEIVEQ, STATUS_LINK_UP,
+    TRANSMITQ, VLAN_TAG,
 };
 use sel4cp_model::{DeviceType, features};
 use sel4cp_queue::{Queue, Token};
@@ -49,45 +53,6 @@ const RECEIVE_ID: u16 = 0x8000;
 /// With as many frames being sent, the guest need not say that there are more: each completion makes this domain look.
 const BUSY: u32 = 1;
 
-/// Places of [`Net`]'s counters.
-pub mod counter {
-    /// Frames from the guest.
-    pub const TRANSMITTED: usize = 0;
-    /// Their bytes.
-    pub const TRANSMITTED_BYTES: usize = 1;
-    /// Frames from the guest that were not sent: too short, too long, or with an offload that was not agreed on or makes no sense.
-    pub const TRANSMIT_DROPPED: usize = 2;
-    /// Frames to the guest.
-    pub const RECEIVED: usize = 3;
-    /// Their bytes.
-    pub const RECEIVED_BYTES: usize = 4;
-    /// Receive buffers that came back without a frame.
-    pub const RECEIVE_FAILED: usize = 5;
-    /// How often a frame or buffer waited for the ring.
-    pub const DELAYED: usize = 6;
-    /// Frames that were made here: a checksum was completed, or a longer one was cut.
-    pub const MADE: usize = 7;
-    /// Frames that came to the guest in one with another, as what that says already or behind it, and are not counted themselves.
-    pub const JOINED: usize = 8;
-    /// Frames from the guest that came with the next one, without a notification of their own.
-    pub const UNNOTIFIED: usize = 9;
-    /// How many there are.
-    pub(crate) const COUNT: usize = sel4cp_link::names(sel4cp_model::DeviceType::Net as u32).len();
-    const _: () = assert!(COUNT == UNNOTIFIED + 1);
-}
-
-/// The device's counters.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counters([u64; counter::COUNT]);
-
-impl Counters {
-    fn add(&mut self, counter: usize, more: u64) {
-        if let Some(value) = self.0.get_mut(counter) {
-            *value = value.wrapping_add(more);
-        }
-    }
-}
-
 /// The device, in the order of its memory: what each frame needs lies in few pages, before the tables.
 #[repr(C)]
 pub struct Net {
@@ -102,10 +67,15 @@ pub struct Net {
     accepted: Features,
     /// Whether the hardware can merge receive buffers.
     merges: bool,
+    /// Whether the guest may choose its offloads again.
+    has_control: bool,
     counters: Counters,
     /// Frames that are with the driver as they are.
     in_flight: u32,
     moderation: Moderation,
+    control: Control,
+    /// What is joined for the guest, if it takes it.
+    joined: Features,
     receive: Receive,
     /// The last chain, and where it goes.
     spans: [Span; QUEUE_SIZE as usize],
@@ -147,11 +117,14 @@ impl Net {
             offered: Features::empty(),
             accepted: Features::empty(),
             merges: false,
+            has_control: false,
             spans: [Span::EMPTY; QUEUE_SIZE as usize],
             segments: [Segment::default(); MAX_SEGMENTS],
             sending: [const { None }; QUEUE_SIZE as usize],
             in_flight: 0,
             moderation: Moderation::new(pauses),
+            control: Control::new(),
+            joined: Features::empty(),
             cut: Cut::new(ram, frames),
             receive: Receive::new(ram),
             counters: Counters::default(),
@@ -180,6 +153,8 @@ impl Net {
         if !self.hardware.intersects(Features::LONG) {
             self.offered |= Features::GUEST_CSUM | Features::LONG;
         }
+        // What the hardware does it does until it is reset.
+        self.has_control = !self.hardware.intersects(Features::RECEIVE_OFFLOADS);
         self.merges = features.contains(Features::MRG_RXBUF);
         self.known = true;
     }
@@ -372,6 +347,12 @@ impl Net {
         let queue = queues.get(RECEIVEQ);
         self.receive.end_run(queue, &mut self.counters);
         *again |= harvested?;
+        if let Some(queue) = queues.get(CONTROLQ)
+            && let Some(offloads) = self.control.serve(queue, &mut self.spans)?
+        {
+            // Nothing is being joined now.
+            self.receive.join_only(self.joined & offloads);
+        }
         if let Some(queue) = queues.get(TRANSMITQ) {
             *again |= self.transmit(queue)?;
         }
@@ -397,7 +378,13 @@ impl Device for Net {
             }
         }
         let own = Features::MAC | Features::MTU | Features::STATUS | Features::MRG_RXBUF;
-        let own = own | self.offered;
+        let mut own = own | self.offered;
+        if self.has_control {
+            own |= Features::CTRL_VQ | Features::CTRL_GUEST_OFFLOADS;
+            if let Some(max) = queue_max.get_mut(usize::from(CONTROLQ)) {
+                *max = CONTROL_SIZE;
+            }
+        }
         Some(Facts {
             id: DeviceType::Net as u32,
             features: own.bits() | features::Features::COMMON.bits(),
@@ -431,11 +418,14 @@ impl Device for Net {
         };
         received.set(Features::MRG_RXBUF, merge == Merge::Hardware);
         // A guest that merges nothing has buffers for the longest frames, which would be wasted on the others.
-        let joined = match merge {
+        self.joined = match merge {
             Merge::Nobody => Features::empty(),
             _ => self.accepted - self.hardware,
         };
-        self.receive.start(merge, longest + NetHeader::SIZE, joined);
+        self.receive
+            .start(merge, longest + NetHeader::SIZE, self.joined);
+        let control = accepted & (Features::CTRL_VQ | Features::CTRL_GUEST_OFFLOADS);
+        self.control.start(self.accepted | control);
         self.port.agree(received.bits());
         let event_index = features::Features::EVENT_IDX.bits();
         self.moderation.start(features & event_index != 0);

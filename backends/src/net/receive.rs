@@ -99,6 +99,11 @@ impl Receive {
         self.run.start(joined);
     }
 
+    /// From now on only frames of these kinds are joined; none is just now.
+    pub(super) fn join_only(&mut self, kinds: Features) {
+        self.run.start(kinds);
+    }
+
     /// Forgets what is not with the driver.
     pub(super) fn stop(&mut self) {
         let joining = core::mem::take(&mut self.joining);

@@ -9,6 +9,7 @@
 mod acknowledgements;
 #[path = "../common/mod.rs"]
 mod common;
+mod control;
 mod cut;
 mod hostile;
 mod life;

@@ -16,7 +16,8 @@ fn s5_1_3_features_and_configuration() {
     let facts = *rig.bench.vmm.facts().unwrap();
     use NetFeatures as F;
     let joined = F::GUEST_CSUM | F::LONG;
-    let all = F::MAC | F::MTU | F::STATUS | F::MRG_RXBUF | joined;
+    let chosen = F::CTRL_VQ | F::CTRL_GUEST_OFFLOADS;
+    let all = F::MAC | F::MTU | F::STATUS | F::MRG_RXBUF | joined | chosen;
     assert_eq!((facts.id, facts.features & 0xff_ffff), (1, all.bits()));
     let bytes = rig.bench.config();
     let (config, _) = Config::ref_from_prefix(&bytes).unwrap();

@@ -59,7 +59,7 @@ impl Rig {
             bytes => Some(HostRam::new(GuestAddress::new(0), bytes).unwrap()),
         };
         let memory = frames.as_ref().map(HostRam::ram);
-        let bench = Bench::new(&[128, 128], ring_features, |ram| {
+        let bench = Bench::new(&[128, 128, 8], ring_features, |ram| {
             Net::new(region, ram, memory, pauses, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());

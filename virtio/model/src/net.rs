@@ -1,13 +1,15 @@
 //! Network device (§5.1).
 
 use bitflags::bitflags;
-use zerocopy::little_endian::U16;
+use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Queue of buffers for received packets (§5.1.2).
 pub const RECEIVEQ: u16 = 0;
 /// Queue of packets to transmit (§5.1.2).
 pub const TRANSMITQ: u16 = 1;
+/// Queue of commands, behind one pair of the others (§5.1.2).
+pub const CONTROLQ: u16 = 2;
 
 bitflags! {
     /// Feature bits (§5.1.3).
@@ -19,6 +21,9 @@ bitflags! {
         /// The driver handles packets with a partial checksum.
         #[doc(alias = "VIRTIO_NET_F_GUEST_CSUM")]
         const GUEST_CSUM = 1 << 1;
+        /// The driver may choose its offloads again at any time.
+        #[doc(alias = "VIRTIO_NET_F_CTRL_GUEST_OFFLOADS")]
+        const CTRL_GUEST_OFFLOADS = 1 << 2;
         /// `mtu` is valid.
         #[doc(alias = "VIRTIO_NET_F_MTU")]
         const MTU = 1 << 3;
@@ -178,6 +183,47 @@ impl Header {
     pub const LEGACY_SIZE: u32 = 10;
 }
 
+/// A command by which the driver says which offloads it takes from now on (§5.1.6.5.6).
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned,
+)]
+#[repr(C)]
+#[doc(alias = "virtio_net_ctrl_hdr")]
+pub struct OffloadsCommand {
+    /// What it is about.
+    pub class: u8,
+    /// What is to be done.
+    pub command: u8,
+    /// The bits of [`Features`].
+    pub offloads: U64,
+}
+
+impl OffloadsCommand {
+    /// `class`.
+    #[doc(alias = "VIRTIO_NET_CTRL_GUEST_OFFLOADS")]
+    pub const CLASS: u8 = 5;
+    /// `command`.
+    #[doc(alias = "VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET")]
+    pub const SET: u8 = 0;
+}
+
+/// The device has done what a command asks for (§5.1.6.5).
+#[doc(alias = "VIRTIO_NET_OK")]
+pub const COMMAND_OK: u8 = 0;
+/// It has not.
+#[doc(alias = "VIRTIO_NET_ERR")]
+pub const COMMAND_ERR: u8 = 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +235,10 @@ mod tests {
         for (ours, bit) in [
             (Features::CSUM, c::VIRTIO_NET_F_CSUM),
             (Features::GUEST_CSUM, c::VIRTIO_NET_F_GUEST_CSUM),
+            (
+                Features::CTRL_GUEST_OFFLOADS,
+                c::VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+            ),
             (Features::MTU, c::VIRTIO_NET_F_MTU),
             (Features::MAC, c::VIRTIO_NET_F_MAC),
             (Features::GUEST_TSO4, c::VIRTIO_NET_F_GUEST_TSO4),
@@ -215,6 +265,18 @@ mod tests {
         ] {
             assert_eq!(u32::from(ours), theirs);
         }
+        for (ours, theirs) in [
+            (OffloadsCommand::CLASS, c::VIRTIO_NET_CTRL_GUEST_OFFLOADS),
+            (OffloadsCommand::SET, c::VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET),
+            (COMMAND_OK, c::VIRTIO_NET_OK),
+            (COMMAND_ERR, c::VIRTIO_NET_ERR),
+        ] {
+            assert_eq!(u32::from(ours), theirs);
+        }
+        assert_eq!(
+            offset_of!(OffloadsCommand, offloads),
+            size_of::<c::virtio_net_ctrl_hdr>()
+        );
         assert_eq!(
             size_of::<Header>(),
             size_of::<c::virtio_net_hdr_mrg_rxbuf>()
