@@ -7,6 +7,8 @@
 )]
 
 use sel4cp_tests::{Machine, System};
+use std::io::Write;
+use std::net::TcpListener;
 
 /// The answer to one line.
 fn ask(machine: &mut Machine, line: &str) -> String {
@@ -22,6 +24,13 @@ fn counter(machine: &mut Machine, device: &str, counter: &str) -> u64 {
     let value = words.find_map(|word| word.strip_prefix(counter)?.strip_prefix('='));
     let value = value.unwrap_or_else(|| panic!("no {counter} in {answer}"));
     value.parse().expect("a counter is a number")
+}
+
+/// A socket on the host's loopback, which a guest finds at 10.0.2.2, and its port.
+fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("a bound socket").port();
+    (listener, port)
 }
 
 #[test]
@@ -153,8 +162,7 @@ END",
 fn a_guest_that_sends_much_notifies_of_every_other_frame() {
     let mut machine = System::new("control").boot();
     machine.focus("one");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("a bound socket").port();
+    let (listener, port) = listen();
     let host = std::thread::spawn(move || {
         let (mut guest, _) = listener.accept().expect("the guest connects");
         std::io::copy(&mut guest, &mut std::io::sink()).expect("it sends")
@@ -171,5 +179,57 @@ fn a_guest_that_sends_much_notifies_of_every_other_frame() {
         unnotified > frames / 5,
         "{unnotified} of {frames} frames came with the next one"
     );
+    machine.power_off();
+}
+
+/// Attaches a program of two instructions, which passes every frame on (XDP_PASS), to eth0 until it is killed: the calls BPF_PROG_LOAD and
+/// BPF_LINK_CREATE of bpf(2).
+const PROGRAM: &str = "cat > /tmp/xdp.py << 'END'
+import ctypes, os, signal, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(command, attributes):
+    result = libc.syscall(280, command, ctypes.create_string_buffer(attributes, 128), 128)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+code = ctypes.create_string_buffer(bytes.fromhex('b7000000020000009500000000000000'))
+licence = ctypes.create_string_buffer(b'GPL')
+program = bpf(5, struct.pack('<IIQQ', 6, 2, ctypes.addressof(code), ctypes.addressof(licence)))
+link = bpf(28, struct.pack('<IIII', program, socket.if_nametoindex('eth0'), 37, 0))
+print('attached', flush=True)
+signal.pause()
+END";
+
+#[test]
+fn a_program_at_the_interface_sees_frames_as_they_came() {
+    const BYTES: usize = 16 << 20;
+    let mut machine = System::new("control").boot();
+    machine.focus("one");
+    let (listener, port) = listen();
+    std::thread::spawn(move || {
+        let bytes: Vec<u8> = (0..251).cycle().take(BYTES).collect();
+        for mut guest in listener.incoming().flatten() {
+            let _ = guest.write_all(&bytes);
+        }
+    });
+    // How many frames came in another, of those that bring so much.
+    let joined = |machine: &mut Machine| {
+        let before = counter(machine, "one.net", "joined");
+        let got = machine.run(&format!("socat -u TCP:10.0.2.2:{port} - | md5sum"));
+        (counter(machine, "one.net", "joined") - before, got)
+    };
+    let (alone, first) = joined(&mut machine);
+    assert!(alone > 1000, "{alone}");
+    machine.run(PROGRAM);
+    machine.run("python3 /tmp/xdp.py > /tmp/xdp 2>&1 & echo $! > /tmp/xdp.pid");
+    machine.run("until grep -q . /tmp/xdp; do sleep 0.1; done");
+    assert_eq!(machine.run("cat /tmp/xdp"), "attached\n");
+    let (seen, second) = joined(&mut machine);
+    assert_eq!((seen, &second), (0, &first));
+    machine
+        .run("kill $(cat /tmp/xdp.pid); while ip link show eth0 | grep -q xdp; do sleep 0.1; done");
+    let (again, third) = joined(&mut machine);
+    assert!(again > 1000, "{again}");
+    assert_eq!(third, first);
     machine.power_off();
 }
