@@ -18,10 +18,10 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use rig::{GARBAGE, RECEIVEQ, Rig, TRANSMITQ, WHOLE};
 use sel4cp_backends::net::Pauses;
-use sel4cp_model::net::{Features, Header};
+use sel4cp_model::net::{CONTROLQ, Features, Header};
 use sel4cp_queue::Features as RingFeatures;
 use sel4cp_ring::layout::DEVICE_SIZE;
-use sel4cp_testing::writable;
+use sel4cp_testing::{readable, writable};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use tcp::{ACK, PSH, Segment, chain};
@@ -60,6 +60,8 @@ enum Step {
         shape: Shape,
         before: Option<[u8; 2]>,
     },
+    /// The guest gives a command: of this class, with these bytes behind it.
+    Command { class: u8, rest: Vec<u8> },
     /// The hardware has sent what it has.
     Sent,
     /// The device works.
@@ -215,6 +217,20 @@ fn step(rig: &mut Rig, last: &mut Option<Segment>, step: Step) {
             }
             *last = Some(segment);
         }
+        Step::Command { class, mut rest } => {
+            rest.truncate(20);
+            rest.insert(0, class % 8);
+            let queue = usize::from(CONTROLQ);
+            let facts = rig.bench.vmm.facts().unwrap();
+            // Before hardware that does everything there is no such queue.
+            if facts.queue_max(CONTROLQ.into()) != 0 {
+                let buffers = [readable(&rest), writable(1)];
+                rig.bench.guest.queue(queue).add_indirect(&buffers);
+                rig.bench.kick(queue);
+                let used = rig.bench.guest.queue(queue).collect();
+                assert_eq!(used.len(), 1, "it is answered at once");
+            }
+        }
         Step::Sent => drop(rig.wire.sent()),
         Step::Work => drop(rig.bench.turn()),
         Step::Pause => {
@@ -233,7 +249,7 @@ fn step(rig: &mut Rig, last: &mut Option<Segment>, step: Step) {
 fuzz_target!(|input: Input| {
     RIGS.with(|rigs| {
         let rig = &mut rigs.borrow_mut()[usize::from(input.hardware)];
-        rig.bench.restart(2, input.features);
+        rig.bench.restart(3, input.features);
         agree(rig);
         let mut last = None;
         for next in input.steps {
