@@ -61,7 +61,7 @@ fn s5_1_3_a_guest_may_choose_where_the_hardware_does_nothing_to_what_it_receives
         (F::GUEST_CSUM, false),
         (F::RECEIVE_OFFLOADS | F::TRANSMIT_OFFLOADS, false),
     ] {
-        let mut rig = Rig::agreed(hardware, F::all());
+        let rig = Rig::agreed(hardware, F::all());
         let facts = rig.bench.vmm.facts().unwrap();
         let features = F::from_bits_truncate(facts.features);
         assert_eq!(features.contains(CONTROL), offered, "{hardware:?}");
