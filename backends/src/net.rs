@@ -347,11 +347,13 @@ impl Net {
         let queue = queues.get(RECEIVEQ);
         self.receive.end_run(queue, &mut self.counters);
         *again |= harvested?;
-        if let Some(queue) = queues.get(CONTROLQ)
-            && let Some(offloads) = self.control.serve(queue, &mut self.spans)?
-        {
-            // Nothing is being joined now.
-            self.receive.join_only(self.joined & offloads);
+        if let Some(queue) = queues.get(CONTROLQ) {
+            let (chosen, more) = self.control.serve(queue, &mut self.spans)?;
+            *again |= more;
+            if let Some(offloads) = chosen {
+                // Nothing is being joined now.
+                self.receive.join_only(self.joined & offloads);
+            }
         }
         if let Some(queue) = queues.get(TRANSMITQ) {
             *again |= self.transmit(queue)?;

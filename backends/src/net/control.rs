@@ -34,7 +34,7 @@ impl Control {
         self.armed = false;
     }
 
-    /// Answers the guest's commands. The offloads that it takes now, if it has chosen.
+    /// Answers the guest's commands. The offloads that it takes now, if it has chosen; and whether there may be more, and nobody will say so.
     ///
     /// # Errors
     /// A command without a byte for the answer, or a queue that breaks the specification.
@@ -42,13 +42,13 @@ impl Control {
         &mut self,
         queue: &mut Queue,
         spans: &mut [Span],
-    ) -> Result<Option<Features>, GuestFault> {
+    ) -> Result<(Option<Features>, bool), GuestFault> {
         let mut chosen = None;
         for _ in 0..queue.size() {
             let Some((token, chain)) = queue.pop(spans)? else {
                 if self.armed || !queue.enable_notifications()? {
                     self.armed = true;
-                    break;
+                    return Ok((chosen, false));
                 }
                 continue;
             };
@@ -65,7 +65,7 @@ impl Control {
                 }
             }
         }
-        Ok(chosen)
+        Ok((chosen, true))
     }
 
     /// Answers one in the first byte that may be written: what it chooses.

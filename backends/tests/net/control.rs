@@ -7,6 +7,8 @@ use crate::tcp::Segment;
 use sel4cp_backends::net::Net;
 use sel4cp_link::interrupt;
 use sel4cp_model::net::{COMMAND_ERR, COMMAND_OK, CONTROLQ, Features as F, OffloadsCommand};
+use sel4cp_queue::Features;
+use sel4cp_ring::layout::DEVICE_SIZE;
 use sel4cp_testing::{Buffer, readable, readable_obj, writable};
 
 const CONTROL: F = F::CTRL_VQ.union(F::CTRL_GUEST_OFFLOADS);
@@ -210,4 +212,19 @@ fn after_a_reset_all_that_is_accepted_is_on() {
     assert_eq!(rig.bench.guest.queue(RECEIVEQ).collect().len(), 0);
     assert_eq!(command(&mut rig, F::empty()), COMMAND_OK);
     rig.end();
+}
+
+#[test]
+fn a_queue_of_one_entry_serves_one_command_after_another() {
+    let ring = Features::all();
+    let mut rig = Rig::sized(1, ring, DEVICE_SIZE, 1500, F::empty(), 0, None);
+    rig.bench.start((takes() | CONTROL).bits());
+    for _ in 0..5 {
+        let buffers = [readable_obj(&set(F::empty())), writable(1)];
+        rig.bench.guest.queue(QUEUE).add_indirect(&buffers);
+        assert!(rig.bench.kick(QUEUE), "the guest notifies of each command");
+        let used = rig.bench.guest.queue(QUEUE).collect();
+        assert_eq!(used[0].bytes, [COMMAND_OK]);
+    }
+    rig.bench.guest.finish();
 }

@@ -53,13 +53,26 @@ impl Rig {
         frames: u64,
         pauses: Option<Pauses>,
     ) -> Self {
+        Self::sized(8, ring_features, ring, mtu, offloads, frames, pauses)
+    }
+
+    /// The same, with so many entries in the control queue.
+    pub(crate) fn sized(
+        control: u16,
+        ring_features: Features,
+        ring: usize,
+        mtu: u16,
+        offloads: NetFeatures,
+        frames: u64,
+        pauses: Option<Pauses>,
+    ) -> Self {
         let region = host::device(ring).unwrap();
         let frames = match frames {
             0 => None,
             bytes => Some(HostRam::new(GuestAddress::new(0), bytes).unwrap()),
         };
         let memory = frames.as_ref().map(HostRam::ram);
-        let bench = Bench::new(&[128, 128, 8], ring_features, |ram| {
+        let bench = Bench::new(&[128, 128, control], ring_features, |ram| {
             Net::new(region, ram, memory, pauses, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());
