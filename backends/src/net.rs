@@ -183,7 +183,8 @@ impl Net {
                     queue.disable_notifications();
                     return Ok(false);
                 }
-                let more = self.moderation.skipped(&mut self.counters);
+                let size = queue.size();
+                let more = self.moderation.skipped(size, &mut self.counters);
                 return Ok(queue.enable_notifications_after(more)?);
             };
             let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
@@ -299,6 +300,7 @@ impl Net {
     fn completed(&mut self, queues: &mut Queues, done: &Completion) -> Result<(), Trouble> {
         let counters = &mut self.counters;
         let arrival = if done.id & RECEIVE_ID != 0 {
+            self.moderation.received();
             let head = done.id & !RECEIVE_ID;
             self.receive
                 .completed(queues.get(RECEIVEQ), head, done, counters)

@@ -5,8 +5,11 @@
 //! bytes. So a guest that has sent one long frame need not notify of the next one (virtIO 1.2 §2.7.10, `avail_event`), but of the
 //! one after that: then both are sent, and one acknowledgement answers both.
 //!
-//! If that one does not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After such a frame, which
-//! has waited for nothing, there is a while without this.
+//! Short frames mostly wait for an answer each, or are one. But when many have come one after another, and none for the guest in between, it
+//! sends what nobody answers, as by UDP: then it need not notify of the next 31.
+//!
+//! If those do not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After frames that have waited
+//! for nothing there is a while without this.
 //!
 //! The same news ends a wait of this domain's own. One frame may be made into thousands, which takes much longer than it took the guest to
 //! ask for them, and no other guest runs meanwhile. So after so many the next ones wait until this guest has paused, or its
@@ -18,7 +21,12 @@ use sel4cp_ring::shared::PausePage;
 
 /// Bytes of the shortest frame that is long.
 const LONG: u64 = 8 << 10;
-/// How many long frames are notified of after one that has waited in vain: at least, and at most.
+/// After so many short frames in a row others follow. A round of TCP has fewer.
+const ROW: u32 = 64;
+/// Of how many frames after a long one the guest need not notify, and after short ones in a row.
+const AFTER_LONG: u16 = 1;
+const AFTER_SHORT: u16 = 31;
+/// How many such frames are notified of after some that have waited in vain: at least, and at most.
 const LEAST: u32 = 64;
 const MOST: u32 = 8192;
 
@@ -43,14 +51,16 @@ pub(super) struct Moderation {
     /// One of the last frames was long, which were taken together, and how many those are so far.
     long: bool,
     frames: u32,
-    /// The guest does not notify of the next frame, or did not of the first of the last ones.
-    defers: bool,
+    /// Short frames since the last long one, and since the last one for the guest.
+    row: u32,
+    /// Of how many frames the guest does not notify, or did not of the first of the last ones.
+    defers: u16,
     /// The guest has paused since.
     paused: bool,
-    /// Long frames until it may be so again, and after the next one that waits in vain.
+    /// Frames until it may be so again, and after the next ones that wait in vain.
     rest: u32,
     next_rest: u32,
-    /// How often two or more have come together since the last one.
+    /// How often enough have come together since those.
     gains: u32,
     /// Frames that were made here since the guest paused.
     made: u64,
@@ -68,7 +78,8 @@ impl Moderation {
             possible: false,
             long: false,
             frames: 0,
-            defers: false,
+            row: 0,
+            defers: 0,
             paused: false,
             rest: 0,
             next_rest: LEAST,
@@ -80,8 +91,8 @@ impl Moderation {
 
     /// For a guest that has EVENT_IDX, or not.
     pub(super) const fn start(&mut self, possible: bool) {
-        (self.possible, self.long, self.frames) = (possible, false, 0);
-        (self.defers, self.paused) = (false, false);
+        (self.possible, self.long, self.frames, self.row) = (possible, false, 0, 0);
+        (self.defers, self.paused) = (0, false);
     }
 
     /// The guest has made a frame of `bytes` bytes available.
@@ -89,25 +100,38 @@ impl Moderation {
         let long = bytes >= LONG;
         // A short one at the end of what a program has written ends nothing.
         self.long = long || self.long && self.frames != 0;
+        self.row = if long { 0 } else { self.row.saturating_add(1) };
         self.frames = self.frames.saturating_add(1);
-        if long {
+        if long || self.row > ROW {
             self.rest = self.rest.saturating_sub(1);
         }
     }
 
-    /// All frames are taken. Of how many more the guest need not notify; asks for its pause if there are any.
-    pub(super) fn skipped(&mut self, counters: &mut Counters) -> u16 {
+    /// There is a frame for the guest.
+    pub(super) const fn received(&mut self) {
+        self.row = 0;
+    }
+
+    /// All frames are taken. Of how many more the guest, whose queue has `size` entries, need not notify; asks for its pause if there are
+    /// any.
+    pub(super) fn skipped(&mut self, size: u16, counters: &mut Counters) -> u16 {
         self.judge(counters);
-        self.defers = false;
+        self.defers = 0;
         let Some(pauses) = self.pauses else {
             return 0;
         };
-        if !self.possible || !self.long || self.rest != 0 {
-            return 0;
+        let more = match (self.long, self.row) {
+            (true, _) => AFTER_LONG,
+            (false, ROW..) => AFTER_SHORT,
+            _ => 0,
+        };
+        // It must not wait for the entries of those that it has not notified of.
+        let more = more.min(size / 4);
+        if more != 0 && self.possible && self.rest == 0 {
+            self.defers = more;
+            self.ask(pauses.page);
         }
-        self.defers = true;
-        self.ask(pauses.page);
-        1
+        self.defers
     }
 
     /// Asks for the guest's next pause.
@@ -138,28 +162,31 @@ impl Moderation {
 
     /// Whether it was right not to be notified of the frames that have been taken.
     fn judge(&mut self, counters: &mut Counters) {
-        let (frames, defers) = (self.frames, self.defers);
+        let (frames, defers) = (self.frames, u32::from(self.defers));
         self.frames = 0;
-        if core::mem::take(&mut self.paused) {
-            self.long = false;
-            if frames == 0 {
-                return;
-            }
-            // The guest is at something else, and may be so again.
-            (self.rest, self.gains) = (self.next_rest, 0);
-            self.next_rest = (2 * self.next_rest).min(MOST);
-        } else if defers && frames > 1 {
-            counters.add(counter::UNNOTIFIED, 1);
+        let paused = core::mem::take(&mut self.paused);
+        if paused {
+            (self.long, self.row) = (false, 0);
+        }
+        if defers == 0 || frames == 0 {
+            return;
+        }
+        counters.add(counter::UNNOTIFIED, u64::from(frames.min(defers + 1) - 1));
+        if 2 * frames > defers + 1 {
             self.gains += 1;
             if self.gains >= self.next_rest {
                 (self.next_rest, self.gains) = (LEAST, 0);
             }
+        } else if paused {
+            // The guest is at something else, and may be so again.
+            (self.rest, self.gains) = (self.next_rest, 0);
+            self.next_rest = (2 * self.next_rest).min(MOST);
         }
     }
 
     /// The guest has paused since it was last asked for. That means nothing to frames that have been taken already.
     pub(super) const fn paused(&mut self) {
-        (self.waits, self.paused) = (false, self.defers && self.frames == 0);
+        (self.waits, self.paused) = (false, self.defers != 0 && self.frames == 0);
         (self.made, self.gives_way) = (0, false);
     }
 

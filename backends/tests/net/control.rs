@@ -1,14 +1,12 @@
 //! Commands of the control queue (virtIO 1.2 §5.1.6.5).
 
 use crate::common::Bench;
-use crate::rig::{RECEIVEQ, Rig};
+use crate::rig::{RECEIVEQ, Rig, Setup};
 use crate::run::takes;
 use crate::tcp::Segment;
 use sel4cp_backends::net::Net;
 use sel4cp_link::interrupt;
 use sel4cp_model::net::{COMMAND_ERR, COMMAND_OK, CONTROLQ, Features as F, OffloadsCommand};
-use sel4cp_queue::Features;
-use sel4cp_ring::layout::DEVICE_SIZE;
 use sel4cp_testing::{Buffer, readable, readable_obj, writable};
 
 const CONTROL: F = F::CTRL_VQ.union(F::CTRL_GUEST_OFFLOADS);
@@ -216,8 +214,10 @@ fn after_a_reset_all_that_is_accepted_is_on() {
 
 #[test]
 fn a_queue_of_one_entry_serves_one_command_after_another() {
-    let ring = Features::all();
-    let mut rig = Rig::sized(1, ring, DEVICE_SIZE, 1500, F::empty(), 0, None);
+    let mut rig = Rig::of(Setup {
+        queues: [128, 128, 1],
+        ..Setup::default()
+    });
     rig.bench.start((takes() | CONTROL).bits());
     for _ in 0..5 {
         let buffers = [readable_obj(&set(F::empty())), writable(1)];

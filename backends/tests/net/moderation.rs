@@ -2,13 +2,14 @@
 
 use crate::common::Bench;
 use crate::cut::FRAMES;
-use crate::rig::{Rig, TRANSMITQ};
+use crate::rig::{Rig, Setup, TRANSMITQ, frame};
 use crate::tcp::{Segment, chain};
 use sel4cp_backends::net::{Net, Pauses, counter};
 use sel4cp_model::net::Features as F;
 use sel4cp_queue::Features;
 use sel4cp_ring::layout::DEVICE_SIZE;
 use sel4cp_ring::shared::PausePage;
+use sel4cp_testing::writable;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of a long frame's data, and of one that is not.
@@ -22,20 +23,16 @@ struct Flow {
 
 impl Flow {
     fn new() -> Self {
-        Self::with(Features::all(), 0)
+        Self::of(0, Setup::default())
     }
 
-    fn with(ring_features: Features, most_made: u32) -> Self {
+    fn of(most_made: u32, setup: Setup) -> Self {
         let page: &'static PausePage = Box::leak(Box::default());
-        let hardware = F::empty();
-        let mut rig = Rig::before(
-            ring_features,
-            DEVICE_SIZE,
-            1500,
-            hardware,
-            FRAMES,
-            Some(Pauses { page, most_made }),
-        );
+        let mut rig = Rig::of(Setup {
+            frames: FRAMES,
+            pauses: Some(Pauses { page, most_made }),
+            ..setup
+        });
         rig.bench.start(F::TRANSMIT_OFFLOADS.bits());
         Self { rig, page }
     }
@@ -50,6 +47,24 @@ impl Flow {
         let buffers = chain(&segment.request(1000), &segment.to_do(), &[]);
         self.bench().guest.queue(TRANSMITQ).add_indirect(&buffers);
         self.bench().kick(TRANSMITQ)
+    }
+
+    /// So many frames, each of which it notifies of.
+    fn send_each(&mut self, bytes: usize, count: usize) {
+        for number in 0..count {
+            assert!(self.send(bytes), "{number}");
+            assert_eq!(self.sent(), 1);
+        }
+    }
+
+    /// So many frames that wait for one more, of which it notifies.
+    fn send_together(&mut self, bytes: usize, waiting: usize) {
+        for number in 0..waiting {
+            assert!(!self.send(bytes), "{number}");
+            assert_eq!(self.sent(), 0);
+        }
+        assert!(self.send(bytes));
+        assert_eq!(self.sent(), waiting + 1);
     }
 
     /// All that has come to the driver is sent: how many frames of the guest's have come back.
@@ -91,12 +106,9 @@ fn after_a_long_frame_the_guest_notifies_of_every_other_one() {
 }
 
 #[test]
-fn of_short_frames_it_notifies_each_time() {
+fn of_few_short_frames_it_notifies_each_time() {
     let mut flow = Flow::new();
-    for _ in 0..10 {
-        assert!(flow.send(SHORT));
-        assert_eq!(flow.sent(), 1);
-    }
+    flow.send_each(SHORT, 10);
     assert_eq!(flow.asked(), (0, 0));
     // One at the end of many long ones changes nothing, several by themselves do.
     assert!(flow.send(LONG));
@@ -107,9 +119,84 @@ fn of_short_frames_it_notifies_each_time() {
     assert!(!flow.send(SHORT));
     assert!(flow.send(SHORT));
     assert_eq!(flow.sent(), 2);
-    assert!(flow.send(SHORT));
-    assert_eq!(flow.sent(), 1);
+    flow.send_each(SHORT, 1);
     flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn of_many_short_frames_in_a_row_it_notifies_of_every_32nd() {
+    let mut flow = Flow::new();
+    flow.send_each(SHORT, 64);
+    for round in 1..10 {
+        assert_eq!(flow.asked(), (round, 1));
+        flow.send_together(SHORT, 31);
+    }
+    assert_eq!(flow.rig.counter(counter::TRANSMITTED), 64 + 9 * 32);
+    assert_eq!(flow.rig.counter(counter::UNNOTIFIED), 9 * 31);
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn frames_for_the_guest_and_long_ones_end_a_row() {
+    let mut flow = Flow::new();
+    flow.send_each(SHORT, 2);
+    for _ in 0..3 {
+        // With the last two.
+        flow.send_each(SHORT, 61);
+        flow.rig.offer(&[writable(2000)]);
+        assert_eq!(flow.rig.deliver(&frame(60)).len(), 1);
+        flow.send_each(SHORT, 63);
+        // It waits for another one, as before.
+        assert!(flow.send(LONG));
+        assert_eq!(flow.sent(), 1);
+        assert!(!flow.send(SHORT));
+        assert!(flow.send(SHORT));
+        assert_eq!(flow.sent(), 2);
+    }
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn short_frames_that_wait_for_a_pause_are_followed_by_a_rest() {
+    let mut flow = Flow::new();
+    let (mut row, mut rest) = (64, 64);
+    for (waiting, rests) in [(1, true), (16, true), (17, false), (31, false), (2, true)] {
+        flow.send_each(SHORT, row);
+        for _ in 0..waiting {
+            assert!(!flow.send(SHORT));
+        }
+        assert_eq!(flow.sent(), 0);
+        flow.pause();
+        assert_eq!(flow.sent(), waiting, "without a notification");
+        // A row of 64, and then those that are counted for the rest.
+        row = 64;
+        if rests {
+            row += rest;
+            rest *= 2;
+        }
+    }
+    flow.send_each(SHORT, row);
+    assert!(!flow.send(SHORT));
+    flow.rig.bench.guest.abandon();
+}
+
+#[test]
+fn a_guest_with_few_entries_does_not_wait_for_them() {
+    for (size, waiting) in [(1, 0), (2, 0), (4, 1), (8, 2), (128, 31)] {
+        let queues = [128, size, 8];
+        let setup = || Setup {
+            queues,
+            ..Setup::default()
+        };
+        let mut flow = Flow::of(0, setup());
+        flow.send_each(SHORT, 64);
+        flow.send_together(SHORT, waiting);
+        flow.rig.bench.guest.finish();
+        let mut flow = Flow::of(0, setup());
+        flow.send_each(LONG, 1);
+        flow.send_together(LONG, waiting.min(1));
+        flow.rig.bench.guest.finish();
+    }
 }
 
 #[test]
@@ -152,7 +239,13 @@ fn a_frame_that_waits_goes_when_the_guest_pauses_and_others_wait_less_often() {
 
 #[test]
 fn a_guest_without_event_idx_notifies_and_nobody_is_asked() {
-    let mut flow = Flow::with(Features::all() - Features::EVENT_IDX, 0);
+    let mut flow = Flow::of(
+        0,
+        Setup {
+            ring_features: Features::all() - Features::EVENT_IDX,
+            ..Setup::default()
+        },
+    );
     for _ in 0..10 {
         assert!(flow.send(LONG));
         assert_eq!(flow.sent(), 1);
@@ -227,7 +320,7 @@ fn a_pause_that_nobody_asked_for_means_nothing() {
 
 #[test]
 fn many_frames_made_of_one_wait_for_pauses_of_the_guest() {
-    let mut flow = Flow::with(Features::all(), 1024);
+    let mut flow = Flow::of(1024, Setup::default());
     let segment = Segment::plain(5000);
     let buffers = chain(&segment.request(1), &segment.to_do(), &[]);
     flow.bench().guest.queue(TRANSMITQ).add_indirect(&buffers);
@@ -249,7 +342,7 @@ fn many_frames_made_of_one_wait_for_pauses_of_the_guest() {
 
 #[test]
 fn a_reset_does_not_spare_a_guest_the_pause() {
-    let mut flow = Flow::with(Features::all(), 1024);
+    let mut flow = Flow::of(1024, Setup::default());
     let segment = Segment::plain(5000);
     let buffers = chain(&segment.request(1), &segment.to_do(), &[]);
     let add = |flow: &mut Flow| {

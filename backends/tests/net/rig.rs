@@ -29,6 +29,35 @@ pub(crate) struct Rig {
     pub(crate) frames: Option<HostRam>,
 }
 
+/// What may differ.
+pub(crate) struct Setup {
+    /// Entries of the guest's queues, and what it and the device offer of the ring.
+    pub(crate) queues: [u16; 3],
+    pub(crate) ring_features: Features,
+    /// Bytes of the rings to the driver, and of frames that the device makes.
+    pub(crate) ring: usize,
+    pub(crate) frames: u64,
+    pub(crate) mtu: u16,
+    /// What the hardware offers to do to frames.
+    pub(crate) offloads: NetFeatures,
+    /// Where somebody tells of the guest's pauses.
+    pub(crate) pauses: Option<Pauses>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            queues: [128, 128, 8],
+            ring_features: Features::all(),
+            ring: DEVICE_SIZE,
+            frames: 0,
+            mtu: 1500,
+            offloads: NetFeatures::empty(),
+            pauses: None,
+        }
+    }
+}
+
 impl Rig {
     pub(crate) fn new(ring: usize, mtu: u16) -> Self {
         Self::behind(ring, mtu, NetFeatures::empty())
@@ -41,39 +70,25 @@ impl Rig {
 
     /// The same, with so many bytes for frames that the device makes.
     pub(crate) fn with(ring: usize, mtu: u16, offloads: NetFeatures, frames: u64) -> Self {
-        Self::before(Features::all(), ring, mtu, offloads, frames, None)
+        Self::of(Setup {
+            ring,
+            mtu,
+            offloads,
+            frames,
+            ..Setup::default()
+        })
     }
 
-    /// The same, before a guest with these features of the ring, of whose pauses somebody tells.
-    pub(crate) fn before(
-        ring_features: Features,
-        ring: usize,
-        mtu: u16,
-        offloads: NetFeatures,
-        frames: u64,
-        pauses: Option<Pauses>,
-    ) -> Self {
-        Self::sized(8, ring_features, ring, mtu, offloads, frames, pauses)
-    }
-
-    /// The same, with so many entries in the control queue.
-    pub(crate) fn sized(
-        control: u16,
-        ring_features: Features,
-        ring: usize,
-        mtu: u16,
-        offloads: NetFeatures,
-        frames: u64,
-        pauses: Option<Pauses>,
-    ) -> Self {
-        let region = host::device(ring).unwrap();
-        let frames = match frames {
+    pub(crate) fn of(setup: Setup) -> Self {
+        let Setup { offloads, mtu, .. } = setup;
+        let region = host::device(setup.ring).unwrap();
+        let frames = match setup.frames {
             0 => None,
             bytes => Some(HostRam::new(GuestAddress::new(0), bytes).unwrap()),
         };
         let memory = frames.as_ref().map(HostRam::ram);
-        let bench = Bench::new(&[128, 128, control], ring_features, |ram| {
-            Net::new(region, ram, memory, pauses, [2, 0, 0, 0, 0, 7], mtu)
+        let bench = Bench::new(&setup.queues, setup.ring_features, |ram| {
+            Net::new(region, ram, memory, setup.pauses, [2, 0, 0, 0, 0, 7], mtu)
         });
         let wire = Wire::new(region, bench.guest.ram());
         let mut rig = Self {
