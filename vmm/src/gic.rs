@@ -41,10 +41,9 @@ mod tests;
 
 use interrupts::Interrupts;
 use lists::{Lists, Slot};
+pub use sel4cp_abi::config::MAX_VCPUS;
 use sel4cp_abi::message::Error;
 
-/// Most vCPUs of a guest.
-pub const MAX_VCPUS: usize = 4;
 /// Number of interrupt ids: 16 SGIs, 16 PPIs, 96 SPIs.
 pub const INTERRUPTS: u16 = 128;
 /// The first SPI.

@@ -24,7 +24,7 @@ use crate::load::{File, Files};
 use crate::mmio::{FILE_WORDS, Transport};
 use crate::report::Cause;
 use crate::uart::Uart;
-use crate::vcpu::{Context, Exception, Hold, State, resume_at};
+use crate::vcpu::{Context, Exception, Hold, State};
 use control::Control;
 use core::fmt;
 use core::sync::atomic::AtomicU32;
@@ -264,7 +264,7 @@ impl Machine {
                 return Ok(true);
             }
             Exit::Wait(Wait::Interrupt) => self.wait(vcpu)?,
-            Exit::Wait(Wait::Event) => self.skip(vcpu)?,
+            Exit::Wait(Wait::Event) => self.yield_to_others(vcpu)?,
             Exit::Smc => self.firmware_call(vcpu)?,
             Exit::Hypercall { ip, arguments } => {
                 self.firmware(vcpu, arguments, ip.wrapping_add(INSTRUCTION))?;
@@ -274,14 +274,6 @@ impl Machine {
             Exit::Other { .. } => return Err(Cause::Exit(exit)),
         }
         Ok(false)
-    }
-
-    /// Lets the vCPU go on behind the instruction that it is at.
-    fn skip(&self, vcpu: Vcpu) -> Result<(), Cause> {
-        let mut pc = [0];
-        vcpu.read_regs(&mut pc)?;
-        let [pc] = pc;
-        Ok(resume_at(vcpu, pc.wrapping_add(INSTRUCTION))?)
     }
 
     /// A backend has written to its link.

@@ -12,6 +12,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const MAGIC: [u8; 8] = *b"sel4cp\0\x01";
 /// Most virtIO devices of one guest: one 4 KiB page of register files.
 pub const MAX_DEVICES: usize = 8;
+/// Most vCPUs of a guest.
+pub const MAX_VCPUS: usize = 4;
 /// Most clients of the serial driver: a console, an early console and logs for each of many guests.
 pub const MAX_SERIAL_CLIENTS: usize = 58;
 /// Most VMMs, each a client of the timer and power drivers.

@@ -331,6 +331,42 @@ fn the_device_tree_says_what_is_there() {
 }
 
 #[test]
+fn vcpus_of_a_guest_share_its_time() {
+    for (vcpus, budget, timer) in [
+        (1, "2000", "0x104"),
+        (3, "666", "0x704"),
+        (4, "500", "0xf04"),
+    ] {
+        let (_folder, path) = written(&format!("[[vm]]\nname = \"a\"\nvcpus = {vcpus}\n"));
+        let made = make(&path);
+        let vmm: VmmConfig = made.config("a_vmm");
+        assert_eq!(vmm.vcpu_count, vcpus);
+        let text = made.sdf();
+        let document = Document::parse(&text).unwrap();
+        let named = |tag: &'static str| {
+            document
+                .descendants()
+                .filter(move |node| node.has_tag_name(tag))
+        };
+        let machine = named("virtual_machine").next().unwrap();
+        let slice = ["budget", "period"].map(|name| machine.attribute(name));
+        assert_eq!(slice, [Some(budget); 2]);
+        let ids: Vec<u32> = named("vcpu")
+            .map(|vcpu| vcpu.attribute("id").unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(ids, (0..vcpus).collect::<Vec<_>>());
+        let blob = made.out("a.dtb");
+        let tree = dtoolkit::fdt::Fdt::new(&blob).unwrap().to_string();
+        for number in 0..4 {
+            let cpu = format!("cpu@{number} {{");
+            assert_eq!(tree.contains(&cpu), number < vcpus, "{cpu} in {tree}");
+        }
+        assert!(tree.contains(&format!("<0x01 0x0d {timer} 0x01")), "{tree}");
+        packed(&made).unwrap();
+    }
+}
+
+#[test]
 fn a_guest_without_devices_has_a_console() {
     let (_folder, path) = written(
         "[[vm]]\nname = \"small\"\nmemory = \"32M\"\ninitrd = \"none\"\nearlycon = true\n[vm.console]\ncolumns = 132\n",

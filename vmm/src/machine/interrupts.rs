@@ -3,7 +3,7 @@
 use super::{INSTRUCTION, Machine};
 use crate::gic::TIMER;
 use crate::report::Cause;
-use crate::vcpu::{State, timer_deadline};
+use crate::vcpu::{State, resume_at, timer_deadline};
 use core::sync::atomic::Ordering::Release;
 use sel4cp_abi::config::Ring;
 use sel4cp_pd::{self as pd, Channel, RegionError, Vcpu};
@@ -139,6 +139,23 @@ impl Machine {
         vcpu.suspend_and_read_regs(&mut pc)?;
         let [pc] = pc;
         self.sleep(vcpu, &[pc.wrapping_add(INSTRUCTION)])
+    }
+
+    /// WFE: the vCPU goes on, behind the guest's others that run, as it waits for something that one of them holds. Who is resumed
+    /// comes before those of its priority.
+    #[cold]
+    pub(super) fn yield_to_others(&self, vcpu: Vcpu) -> Result<(), Cause> {
+        let mut pc = [0];
+        vcpu.read_regs(&mut pc)?;
+        let [pc] = pc;
+        resume_at(vcpu, pc.wrapping_add(INSTRUCTION))?;
+        for other in self.vcpus() {
+            if other != vcpu && self.state(other) == State::Running {
+                other.suspend()?;
+                other.resume()?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets the vCPU, which is suspended, go on with the registers `words` when an interrupt is pending for it: now, or when one comes.

@@ -50,6 +50,7 @@ fn complete(
         cpu.set("reg", vec![Value::Cell(number)]);
         cpus.children.push(cpu);
     }
+    private_interrupts(labelled(tree, "timer")?, guest.vcpus);
     let first = board.guest.device;
     let device = take(tree, "virtio")?;
     for number in 0..guest.devices() {
@@ -105,6 +106,17 @@ fn interrupt_controller(
     v3.name = std::mem::take(&mut v2.name);
     *v2 = v3;
     Ok(())
+}
+
+/// Says that the interrupts of `node`, which are private ones, are those of so many vCPUs.
+fn private_interrupts(node: &mut Node, vcpus: u32) {
+    const FIRST: u32 = 1 << 8;
+    let all = FIRST.wrapping_shl(vcpus).wrapping_sub(FIRST);
+    let mut cells = node.cells("interrupts");
+    for flags in cells.iter_mut().skip(2).step_by(3) {
+        *flags |= all;
+    }
+    node.set("interrupts", cells.into_iter().map(Value::Cell).collect());
 }
 
 fn reg(area: Area) -> Vec<Value> {

@@ -8,8 +8,6 @@ use super::text::{mac, size};
 use sel4cp_abi::config::MAX_GUESTS;
 use sel4cp_abi::image::LARGE_PAGE;
 
-/// Most vCPUs of a guest.
-pub(super) const MAX_VCPUS: u32 = 1;
 /// Least MTU (RFC 791).
 pub(super) const MIN_MTU: u32 = 68;
 /// Largest MTU of the machine's network devices.

@@ -8,7 +8,7 @@
 //! | | `board` | `"qemu_virt_aarch64"`, `"imx8mm_evk"`, `"maaxboard"`, `"odroidc4"`, `"zcu102"` | an error |
 //! | `[[vm]]` | `name` | letters a-z, digits and `_` | an error |
 //! | | `memory` | a size such as `"256M"`, a multiple of 2M | `"256M"` |
-//! | | `vcpus` | 1 | 1 |
+//! | | `vcpus` | 1 to 4, which share one core | 1 |
 //! | | `kernel` | `"debian"` or the path of an arm64 Image | `"debian"` |
 //! | | `initrd` | `"debian"`, `"none"` or a path | `"debian"` |
 //! | | `root` | `"debian"` or the path of a raw disk image; `"none"` without `[vm.block]` | `"debian"` |

@@ -6,6 +6,7 @@ use super::model::{Block, Console, Forward, Guest, Lines, Net, Source, System};
 use super::reader::{Reader, Section};
 use super::text::{nearest, one_of, parse_mac, parse_size, size};
 use super::{files, lacks, limits, sockets};
+use sel4cp_abi::config::MAX_VCPUS;
 use sel4cp_abi::image::LARGE_PAGE;
 use std::path::{Path, PathBuf};
 use toml::de::DeTable;
@@ -166,8 +167,8 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
     let (memory, memory_line) = memory(vm);
     let vcpus = vm.number(
         "vcpus",
-        1..=limits::MAX_VCPUS,
-        " (a guest has one vCPU so far)",
+        1..=u32::try_from(MAX_VCPUS).unwrap_or(u32::MAX),
+        "",
         1,
     );
     let command_line = command_line(vm, earlycon);

@@ -369,7 +369,9 @@ pub(super) const GUEST_PRIORITY: u8 = 10;
 /// then runs in vain until it waits for the disk: two more switches, for one request in ten with seL4's usual millisecond.
 pub(super) const PD_SLICE: u32 = 10_000;
 
-/// The same of a vCPU: what the disk answers to a guest that is busy waits for no more than that.
+/// The same of all vCPUs of a guest together: what the disk answers to a guest that is busy waits for no more than that, and guests get the
+/// same time, however many they have. One that waits in a loop for what another one holds, while that has no turn, does so until its
+/// own is over.
 pub(super) const VCPU_SLICE: u32 = 2_000;
 
 /// How many frames a network's backend makes of its guest's before it lets others of the guest's priority have their turns, where there are

@@ -108,7 +108,7 @@ fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
             "{:inner$}<virtual_machine name=\"{}\" priority=\"{GUEST_PRIORITY}\"{}>",
             "",
             machine.name,
-            slice(VCPU_SLICE)
+            slice(VCPU_SLICE / machine.vcpus.max(1))
         );
         let vcpu = inner + INDENT;
         for id in 0..machine.vcpus {

@@ -151,6 +151,30 @@ fn wfe_and_timed_waits_return() {
 }
 
 #[test]
+fn at_wfe_the_others_that_run_come_first() {
+    let mut fixture = Fixture::running(3);
+    fixture.drive();
+    let cpu_2 = Vcpu::new(2);
+    for cpu in [1, 2] {
+        fixture.smc(CPU0, [0xc400_0003, cpu, RAM + 0x1000, 7]);
+    }
+    fixture.wfi(cpu_2);
+    for (waits, runs) in [(CPU0, CPU1), (CPU1, CPU0)] {
+        host::set_context(waits, 0, 0x3000);
+        host::calls();
+        fixture.fault(waits, TRAP, &[WFI | 1]);
+        let expected = [
+            Call::ReadRegs(waits, 1),
+            resumed(waits, 0x3004),
+            Call::Suspend(runs),
+            Call::Resume(runs),
+        ];
+        assert_eq!(calls(), expected);
+    }
+    assert_eq!(fixture.state(cpu_2), State::Sleeping(None));
+}
+
+#[test]
 fn an_sgi_wakes_another_vcpu() {
     let mut fixture = Fixture::running(2);
     fixture.drive();
