@@ -1,4 +1,4 @@
-//! The block device (virtIO 1.2 §5.2): requests from one queue to a driver, completed in any order.
+//! The block device (virtIO 1.2 §5.2): requests from one queue, or one for each vCPU (MQ), to a driver, completed in any order.
 //!
 //! Data is not touched here: the driver gets the places of a request's data in guest RAM. Everything else of a request is
 //! copied once and checked in [`request`]. A request that the ring has no room for stays in the queue.
@@ -19,10 +19,11 @@ use sel4cp_ring::layout::DeviceRegion;
 use sel4cp_ring::request::{Completion, Header, Segment, status};
 use zerocopy::IntoBytes;
 
-/// Entries of the queue, and most requests in flight.
-const QUEUE_SIZE: u16 = 256;
-/// Most data segments of a request: with header and status, what a chain may have (virtIO 1.2 §2.7.5.3.1).
-const SEGMENT_MAX: u32 = 254;
+/// Entries of all queues together, and most requests in flight.
+const ENTRIES: u16 = 256;
+/// Most queues.
+#[expect(clippy::cast_possible_truncation, reason = "a small constant")]
+const MOST_QUEUES: u16 = MAX_QUEUES as u16;
 /// Most ranges of one discard or write-zeroes.
 const RANGES_MAX: u32 = 32;
 /// With as many reads and writes in flight, the guest need not say that there are more requests: each completion makes
@@ -58,6 +59,16 @@ struct Pending {
     op: u8,
 }
 
+/// How much was taken from a queue.
+enum Taken {
+    /// All that there was.
+    All,
+    /// There is more.
+    Some,
+    /// The next one waits for room; true: not any more.
+    Waits(bool),
+}
+
 /// The device.
 pub struct Block {
     port: Port,
@@ -66,15 +77,21 @@ pub struct Block {
     disk: Option<Disk>,
     read_only: bool,
     serial: [u8; ID_BYTES],
+    /// How many queues there are, and how many entries each has at most.
+    queues: u16,
+    entries: u16,
+    /// The queue whose turn it is, and how many requests it may have until the next one's: also when there is no room in between.
+    turn: u16,
+    left: u16,
     config: Config,
     config_changed: bool,
     limits: Limits,
     /// The guest does not flush: each write is made durable before it completes (virtIO 1.2 §5.2.6.2).
     write_through: bool,
-    spans: [Span; QUEUE_SIZE as usize],
+    spans: [Span; ENTRIES as usize],
     segments: [Segment; MAX_SEGMENTS],
-    /// By the head of their chain.
-    pending: [Option<Pending>; QUEUE_SIZE as usize],
+    /// By their [`place`](Self::place).
+    pending: [Option<Pending>; ENTRIES as usize],
     in_flight: u32,
     /// Those of them that may take much longer than a read or write.
     slow: u32,
@@ -82,26 +99,34 @@ pub struct Block {
 }
 
 impl Block {
-    /// A disk behind the rings of `region`; `ram` is the guest's, `serial` what GET_ID returns.
+    /// A disk with so many `queues` behind the rings of `region`; `ram` is the guest's, `serial` what GET_ID returns.
     pub fn new(
         region: DeviceRegion,
         ram: GuestRam,
         read_only: bool,
         serial: [u8; ID_BYTES],
+        queues: u16,
     ) -> Self {
+        let queues = queues.clamp(1, MOST_QUEUES);
+        // The size of a split queue is a power of two.
+        let entries = ENTRIES / queues.next_power_of_two();
         Self {
             port: Port::new(region),
             ram,
             disk: None,
             read_only,
             serial,
+            queues,
+            entries,
+            turn: 0,
+            left: entries / queues,
             config: Config::default(),
             config_changed: false,
             limits: Limits::default(),
             write_through: false,
-            spans: [Span::EMPTY; QUEUE_SIZE as usize],
+            spans: [Span::EMPTY; ENTRIES as usize],
             segments: [Segment::default(); MAX_SEGMENTS],
-            pending: [const { None }; QUEUE_SIZE as usize],
+            pending: [const { None }; ENTRIES as usize],
             in_flight: 0,
             slow: 0,
             counters: [0; counter::COUNT],
@@ -129,7 +154,8 @@ impl Block {
         let config = Config {
             capacity: disk.capacity.into(),
             size_max: most(u32::MAX, disk.max_segment_size).into(),
-            seg_max: most(SEGMENT_MAX, disk.max_segments).into(),
+            // With header and status, what a chain may have (virtIO 1.2 §2.7.5.3.1).
+            seg_max: most(u32::from(self.entries) - 2, disk.max_segments).into(),
             blk_size: if disk.block_size == 0 {
                 512
             } else {
@@ -146,6 +172,7 @@ impl Block {
             max_write_zeroes_sectors: disk.max_write_zeroes_sectors.into(),
             max_write_zeroes_seg: disk.max_write_zeroes_ranges.min(RANGES_MAX).into(),
             write_zeroes_may_unmap: u8::from(disk.features & Disk::WRITE_ZEROES_UNMAPS != 0),
+            num_queues: self.queues.into(),
             ..Config::default()
         };
         self.config_changed |= self.disk.is_some() && config != self.config;
@@ -161,6 +188,7 @@ impl Block {
         // A length has 32 bits: only a limit below is worth telling.
         own.set(Features::SIZE_MAX, disk.max_segment_size != 0);
         own.set(Features::FLUSH, disk.features & Disk::FLUSH != 0);
+        own.set(Features::MQ, self.queues > 1);
         let read_only = self.read_only || disk.features & Disk::READ_ONLY != 0;
         own.set(Features::RO, read_only);
         let can = |bit, ranges, sectors| disk.features & bit != 0 && ranges != 0 && sectors != 0;
@@ -177,6 +205,16 @@ impl Block {
         );
         own.set(Features::WRITE_ZEROES, zeroes && !read_only);
         own
+    }
+
+    /// Where a request is kept until it is completed, which is its id for the driver.
+    const fn place(&self, queue: u16, head: u16) -> u16 {
+        queue * self.entries + head
+    }
+
+    /// The queue of a request that is kept at `place`.
+    const fn queue_of(&self, place: u16) -> u16 {
+        REQUESTQ + place / self.entries
     }
 
     /// Writes a request's status and gives its chain back.
@@ -215,9 +253,11 @@ impl Block {
     /// Fails what the driver will never complete.
     #[cold]
     fn abandon(&mut self, queues: &mut Queues) {
-        for index in 0..self.pending.len() {
-            if let Some(pending) = self.pending.get_mut(index).and_then(Option::take) {
-                self.finish(queues.get(REQUESTQ), pending, Status::IoErr);
+        for place in 0..ENTRIES {
+            let slot = self.pending.get_mut(usize::from(place));
+            if let Some(pending) = slot.and_then(Option::take) {
+                let queue = queues.get(self.queue_of(place));
+                self.finish(queue, pending, Status::IoErr);
             }
         }
         self.in_flight = 0;
@@ -253,26 +293,47 @@ impl Block {
         if is_slow(pending.op) {
             self.slow = self.slow.saturating_sub(1);
         }
-        self.finish(queues.get(REQUESTQ), pending, answer);
+        self.finish(queues.get(self.queue_of(done.id)), pending, answer);
         Ok(())
     }
 
-    /// Takes what the guest has made available. True: there is more, and nobody will say so.
-    fn take(&mut self, queue: &mut Queue) -> Result<bool, Trouble> {
+    /// Takes what the guest has made available in all queues. True: there is more, and nobody will say so.
+    fn take_all(&mut self, queues: &mut Queues) -> Result<bool, Trouble> {
         if !self.port.is_open() {
             return Ok(false);
         }
-        for _ in 0..queue.size() {
+        let mut again = false;
+        for _ in 0..self.queues {
+            if let Some(queue) = queues.get(REQUESTQ + self.turn) {
+                match self.take(queue)? {
+                    Taken::All => {}
+                    Taken::Some => again = true,
+                    Taken::Waits(more) => return Ok(again | more),
+                }
+            }
+            self.turn = (self.turn + 1) % self.queues;
+            self.left = self.entries / self.queues;
+        }
+        Ok(again)
+    }
+
+    /// Takes what the guest has made available in the queue whose turn it is, and may have.
+    fn take(&mut self, queue: &mut Queue) -> Result<Taken, Trouble> {
+        while self.left != 0 {
             let Some((token, chain)) = queue.pop(&mut self.spans)? else {
                 if self.in_flight >= BUSY && self.slow == 0 {
                     // `harvest` has asked for the next completion, and one comes: then this domain looks again.
                     queue.disable_notifications();
-                    return Ok(false);
+                    return Ok(Taken::All);
                 }
-                return Ok(queue.enable_notifications()?);
+                return Ok(match queue.enable_notifications()? {
+                    true => Taken::Some,
+                    false => Taken::All,
+                });
             };
             let parsed = request::parse(&chain, &self.limits, &self.serial, &mut self.segments)?;
-            let id = token.head();
+            let id = self.place(self.turn, token.head());
+            self.left -= 1;
             let mut pending = Pending {
                 token,
                 status: parsed.status,
@@ -293,8 +354,9 @@ impl Block {
                     if !self.port.submit(header, segments)? {
                         // It is the last one popped from this queue, so it can be put back.
                         let _same = queue.put_back(pending.token);
+                        self.left += 1;
                         self.count(counter::DELAYED, 1);
-                        return Ok(self.port.wait_for_room(count)?);
+                        return Ok(Taken::Waits(self.port.wait_for_room(count)?));
                     }
                     self.count_work(op, parsed.sectors);
                     if let Some(slot) = self.pending.get_mut(usize::from(id)) {
@@ -305,14 +367,12 @@ impl Block {
                 }
             }
         }
-        Ok(true)
+        Ok(Taken::Some)
     }
 
     fn work(&mut self, queues: &mut Queues, again: &mut bool) -> Result<(), Trouble> {
         *again |= self.harvest(queues)?;
-        if let Some(queue) = queues.get(REQUESTQ) {
-            *again |= self.take(queue)?;
-        }
+        *again |= self.take_all(queues)?;
         Ok(())
     }
 
@@ -336,8 +396,8 @@ impl Device for Block {
         self.refresh();
         let disk = self.disk.filter(|_| self.port.is_open())?;
         let mut queue_max = [0; MAX_QUEUES];
-        if let Some(max) = queue_max.get_mut(usize::from(REQUESTQ)) {
-            *max = QUEUE_SIZE;
+        for max in queue_max.iter_mut().take(self.queues.into()) {
+            *max = self.entries;
         }
         Some(Facts {
             id: DeviceType::Block as u32,

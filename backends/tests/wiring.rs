@@ -51,6 +51,7 @@ fn a_console_domain_announces_serves_and_notifies() {
         columns: 80,
         rows: 25,
         read_only: 0,
+        queues: 1,
         serial: [0; 20],
         most_made: 0,
         frames: Region::NONE,

@@ -14,6 +14,7 @@ fn init() -> impl Handler {
     let config = config::<BackendConfig>();
     let region = need("disk ring", device_rings(&config.ring.region));
     let ram = need("guest RAM", guest_ram(&config.ram));
-    let block = Block::new(region, ram, config.read_only != 0, config.serial);
+    let read_only = config.read_only != 0;
+    let block = Block::new(region, ram, read_only, config.serial, config.queues);
     Domain::new(config, ram, block)
 }

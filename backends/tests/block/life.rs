@@ -18,7 +18,7 @@ use zerocopy::FromBytes;
 fn nothing_is_announced_before_the_disk_is_known() {
     let region = host::device(DEVICE_SIZE).unwrap();
     let mut bench = Bench::new(&[64], Features::all(), |ram| {
-        Block::new(region, ram, false, [0; 20])
+        Block::new(region, ram, false, [0; 20], 1)
     });
     bench.turn();
     assert!(!bench.vmm.is_ready() && bench.vmm.facts().is_none());
@@ -39,7 +39,7 @@ fn one_that_starts_again_under_a_running_guest_asks_for_a_reset() {
     let mut rig = Rig::running();
     rig.add(&[header(RequestType::In, 0), writable(512), writable(1)]);
     rig.bench.kick(0);
-    let block = Block::new(rig.region, rig.bench.guest.ram(), false, [0; 20]);
+    let block = Block::new(rig.region, rig.bench.guest.ram(), false, [0; 20], 1);
     rig.bench.revive(block);
     while rig.disk.work() {
         rig.bench.turn();
@@ -176,7 +176,7 @@ fn a_backend_that_starts_again_ignores_its_former_requests() {
     rig.disk.take(1);
     let region = rig.region;
     let mut second = Bench::new(&[64], Features::all(), |ram| {
-        Block::new(region, ram, false, [0; 20])
+        Block::new(region, ram, false, [0; 20], 1)
     });
     second.turn();
     assert!(second.vmm.facts().is_none());

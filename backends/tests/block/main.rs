@@ -9,5 +9,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod life;
+mod queues;
 mod requests;
 mod rig;

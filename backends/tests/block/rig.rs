@@ -22,9 +22,19 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(ring: usize, read_only: bool, change: impl FnOnce(&mut FakeDisk)) -> Self {
+        Self::with_queues(1, ring, read_only, change)
+    }
+
+    pub(crate) fn with_queues(
+        queues: u16,
+        ring: usize,
+        read_only: bool,
+        change: impl FnOnce(&mut FakeDisk),
+    ) -> Self {
         let region = host::device(ring).unwrap();
-        let bench = Bench::new(&[64], Features::all(), |ram| {
-            Block::new(region, ram, read_only, *b"serial-of-the-disk\0\0")
+        let sizes = vec![64; queues.into()];
+        let bench = Bench::new(&sizes, Features::all(), |ram| {
+            Block::new(region, ram, read_only, *b"serial-of-the-disk\0\0", queues)
         });
         let mut disk = FakeDisk::new(region, bench.guest.ram());
         change(&mut disk);

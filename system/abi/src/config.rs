@@ -208,7 +208,9 @@ plain! {
         /// Console: rows, 0 when unknown.
         pub rows: u16,
         /// Block: 1 when the guest must not write.
-        pub read_only: u32,
+        pub read_only: u16,
+        /// Block: number of queues.
+        pub queues: u16,
         /// Block: the serial that GET_ID returns (virtIO 1.2 §5.2.6.1), padded with NUL.
         pub serial: [u8; 20],
         /// Net: how many frames may be made here between two pauses of the guest; 0: as many as it asks for.

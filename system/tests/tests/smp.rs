@@ -31,6 +31,7 @@ fn boot() -> Machine {
 #[test]
 fn four_vcpus_work_side_by_side() {
     let mut machine = boot();
+    assert_eq!(machine.run("ls /sys/block/vda/mq"), "0\n1\n2\n3\n");
     // What one writes another one reads, and each has its timer and gets the others' interrupts.
     let at = machine.spare_offset();
     machine.run_within(

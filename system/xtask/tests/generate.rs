@@ -11,51 +11,16 @@ mod support;
 
 use roxmltree::Document;
 use sel4cp_abi::config::{
-    BackendConfig, NO_CHANNEL, PauseConfig, PowerConfig, SerialConfig, ServicesConfig,
-    SupervisorConfig, TimerConfig, VirtioDriverConfig, VmmConfig, VsockConfig, Wire,
+    BackendConfig, NO_CHANNEL, PauseConfig, PowerConfig, SerialConfig, SupervisorConfig,
+    TimerConfig, VirtioDriverConfig, VmmConfig,
 };
 use sel4cp_abi::label::Labels;
 use sel4cp_abi::slot::STACK_TOP;
-use std::path::{Path, PathBuf};
-use support::made::{self, Made, project};
+use support::image;
+use support::made::{Made, bundled, project};
 use support::sdf::Sdf;
-use support::{Elf, image};
 use tempfile::TempDir;
-use xtask::pack::{Configuration, pack};
 use xtask::system::{GuestFiles, KernelKind, System, Target, generate};
-
-fn make(toml: &Path) -> Made {
-    made::make(toml, None, KernelKind::Bundled)
-}
-
-/// A system file with `text`.
-fn written(text: &str) -> (TempDir, PathBuf) {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("test.toml");
-    std::fs::write(&path, format!("board = \"qemu_virt_aarch64\"\n{text}")).unwrap();
-    (folder, path)
-}
-
-/// Packs the system with made-up programs; the packer's report.
-fn packed(made: &Made) -> Result<String, String> {
-    let programs = made.folder.path().join("programs");
-    std::fs::create_dir_all(&programs).unwrap();
-    support::programs(&programs);
-    let kernel = Elf::kernel().write(&programs.join("kernel"));
-    let mut paths = made.generated.search_paths.clone();
-    paths.push(programs);
-    let path = |name: &str| made.folder.path().join(name);
-    pack(
-        &made.generated.sdf,
-        &paths,
-        &kernel,
-        Configuration::Release,
-        &path("image"),
-        &path("report"),
-    )
-    .map_err(|error| error.to_string())?;
-    Ok(std::fs::read_to_string(path("report")).unwrap())
-}
 
 #[test]
 fn the_configurations_agree_with_the_system_file() {
@@ -63,7 +28,7 @@ fn the_configurations_agree_with_the_system_file() {
         ("linux.toml", &["linux"][..]),
         ("two.toml", &["one", "two"]),
     ] {
-        let made = make(&project(file));
+        let made = bundled(&project(file));
         let text = made.sdf();
         let document = Document::parse(&text).unwrap();
         let sdf = Sdf::new(&document);
@@ -185,7 +150,7 @@ fn the_configurations_agree_with_the_system_file() {
 
 #[test]
 fn the_shared_drivers_know_their_clients() {
-    let made = make(&project("two.toml"));
+    let made = bundled(&project("two.toml"));
     let text = made.sdf();
     let document = Document::parse(&text).unwrap();
     let sdf = Sdf::new(&document);
@@ -242,7 +207,7 @@ fn the_shared_drivers_know_their_clients() {
 
 #[test]
 fn every_other_domain_is_a_child_of_the_supervisor_which_knows_its_name() {
-    let made = make(&project("two.toml"));
+    let made = bundled(&project("two.toml"));
     let text = made.sdf();
     let document = Document::parse(&text).unwrap();
     let sdf = Sdf::new(&document);
@@ -271,26 +236,9 @@ fn every_other_domain_is_a_child_of_the_supervisor_which_knows_its_name() {
 }
 
 #[test]
-fn a_network_for_bulk_waits_for_its_guest() {
-    for (bulk, expected) in [("", ["150", "180"]), ("bulk = true", ["10", "10"])] {
-        let (_folder, path) = written(&format!("[[vm]]\nname = \"a\"\n[vm.net]\n{bulk}\n"));
-        let made = make(&path);
-        let text = made.sdf();
-        let document = Document::parse(&text).unwrap();
-        let sdf = Sdf::new(&document);
-        let found = ["a_net", "a_net_driver"].map(|name| sdf.domains[name].attribute("priority"));
-        assert_eq!(found, expected.map(Some), "{bulk}");
-        // Only who comes before the guest has to be told of its pauses; who tells it does not.
-        let pause = sdf.domains.get("a_net_pause");
-        let priority = pause.and_then(|pd| pd.attribute("priority"));
-        assert_eq!(priority, bulk.is_empty().then_some("10"), "{bulk}");
-    }
-}
-
-#[test]
 fn the_packer_takes_what_is_generated() {
     for file in ["linux.toml", "two.toml"] {
-        let report = packed(&make(&project(file))).unwrap();
+        let report = bundled(&project(file)).packed().unwrap();
         let kernel = report
             .lines()
             .find(|line| line.contains("/Image: "))
@@ -304,7 +252,7 @@ fn the_packer_takes_what_is_generated() {
 
 #[test]
 fn devices_are_where_the_drivers_look() {
-    let made = make(&project("linux.toml"));
+    let made = bundled(&project("linux.toml"));
     let root = made.folder.path().join("root");
     let expected = format!(
         "-nic none -global virtio-mmio.force-legacy=false \
@@ -324,161 +272,17 @@ fn devices_are_where_the_drivers_look() {
 
 #[test]
 fn the_device_tree_says_what_is_there() {
-    let made = make(&project("linux.toml"));
+    let made = bundled(&project("linux.toml"));
     let blob = made.out("linux.dtb");
     let tree = dtoolkit::fdt::Fdt::new(&blob).unwrap();
     assert_eq!(tree.to_string(), include_str!("linux.dts"));
 }
 
 #[test]
-fn vcpus_of_a_guest_share_its_time() {
-    for (vcpus, budget, timer) in [
-        (1, "2000", "0x104"),
-        (3, "666", "0x704"),
-        (4, "500", "0xf04"),
-    ] {
-        let (_folder, path) = written(&format!("[[vm]]\nname = \"a\"\nvcpus = {vcpus}\n"));
-        let made = make(&path);
-        let vmm: VmmConfig = made.config("a_vmm");
-        assert_eq!(vmm.vcpu_count, vcpus);
-        let text = made.sdf();
-        let document = Document::parse(&text).unwrap();
-        let named = |tag: &'static str| {
-            document
-                .descendants()
-                .filter(move |node| node.has_tag_name(tag))
-        };
-        let machine = named("virtual_machine").next().unwrap();
-        let slice = ["budget", "period"].map(|name| machine.attribute(name));
-        assert_eq!(slice, [Some(budget); 2]);
-        let ids: Vec<u32> = named("vcpu")
-            .map(|vcpu| vcpu.attribute("id").unwrap().parse().unwrap())
-            .collect();
-        assert_eq!(ids, (0..vcpus).collect::<Vec<_>>());
-        let blob = made.out("a.dtb");
-        let tree = dtoolkit::fdt::Fdt::new(&blob).unwrap().to_string();
-        for number in 0..4 {
-            let cpu = format!("cpu@{number} {{");
-            assert_eq!(tree.contains(&cpu), number < vcpus, "{cpu} in {tree}");
-        }
-        assert!(tree.contains(&format!("<0x01 0x0d {timer} 0x01")), "{tree}");
-        packed(&made).unwrap();
-    }
-}
-
-#[test]
-fn a_guest_without_devices_has_a_console() {
-    let (_folder, path) = written(
-        "[[vm]]\nname = \"small\"\nmemory = \"32M\"\ninitrd = \"none\"\nearlycon = true\n[vm.console]\ncolumns = 132\n",
-    );
-    let made = make(&path);
-    let vmm: VmmConfig = made.config("small_vmm");
-    assert!(!vmm.initrd.is_some());
-    assert_eq!(vmm.device_count, 1);
-    assert_eq!((vmm.uart.bus, vmm.uart.size), (0x0900_0000, 0x1000));
-    let blob = made.out("small.dtb");
-    let tree = dtoolkit::fdt::Fdt::new(&blob).unwrap().to_string();
-    for (text, there) in [
-        ("stdout-path = \"/pl011@9000000\"", true),
-        (
-            "bootargs = \"console=hvc0 nokaslr kpti=off earlycon\"",
-            true,
-        ),
-        ("linux,initrd-start", false),
-        ("virtio_mmio@a000000", true),
-        ("virtio_mmio@a000200", false),
-    ] {
-        assert_eq!(tree.contains(text), there, "{text} in {tree}");
-    }
-    let text = made.sdf();
-    let document = Document::parse(&text).unwrap();
-    let sdf = Sdf::new(&document);
-    assert_eq!(sdf.domains.len(), 6);
-    sdf.check("small_vmm", &vmm.uart, "rw", false);
-    assert_eq!(sdf.ring("small_vmm", &vmm.uart_output).0, "serial");
-    let console: BackendConfig = made.config("small_console");
-    // What a section does not say keeps its default.
-    assert_eq!((console.columns, console.rows), (132, 25));
-    assert_eq!(
-        made.generated.qemu,
-        ["-nic", "none", "-global", "virtio-mmio.force-legacy=false"]
-    );
-    packed(&made).unwrap();
-}
-
-#[test]
-fn as_many_guests_as_there_can_be() {
-    let guests: String = (0..8)
-        .map(|n| {
-            format!(
-                "[[vm]]\nname = \"g{n}\"\nmemory = \"{}M\"\nearlycon = true\n{}",
-                32 + 2 * n,
-                if n < 4 { "[vm.net]\n" } else { "" }
-            ) + &sockets(n)
-        })
-        .collect();
-    let (_folder, path) = written(&guests);
-    packed(&make(&path)).unwrap();
-}
-
-/// The sockets of guest `n`, which may talk to the seven others and look after them.
-fn sockets(n: usize) -> String {
-    let others = (0..8).filter(|other| *other != n);
-    let others: Vec<String> = others.map(|other| format!("\"g{other}\"")).collect();
-    format!(
-        "[vm.vsock]\ncontrol = \"all\"\npeers = [{}]\n",
-        others.join(", ")
-    )
-}
-
-#[test]
-fn wires_lead_to_the_services_and_to_who_is_allowed() {
-    let (_folder, path) = written(
-        "[[vm]]\nname = \"a\"\nmemory = \"64M\"\n[vm.vsock]\ncid = 77\npeers = [\"b\"]\n\
-         [[vm]]\nname = \"b\"\nmemory = \"64M\"\n[vm.vsock]\npeers = [\"a\"]\n\
-         [[vm]]\nname = \"c\"\nmemory = \"64M\"\n[vm.vsock]\n\
-         [[vm]]\nname = \"d\"\nmemory = \"64M\"\n",
-    );
-    let made = make(&path);
-    let text = made.sdf();
-    let document = Document::parse(&text).unwrap();
-    let sdf = Sdf::new(&document);
-    // What each end of a wire knows: the other's CID, and which end it is.
-    let wires = |pd: &'static str, wires: &[Wire], count: u32| -> Vec<(u64, u32, &str)> {
-        let used = wires.iter().take(count.try_into().unwrap());
-        used.map(|wire| (wire.cid, wire.first, sdf.ring(pd, &wire.ring).0))
-            .collect()
-    };
-    let guest = |pd: &'static str| {
-        let config: VsockConfig = made.config(pd);
-        sdf.header(pd, &config.header);
-        assert!(sdf.check(pd, &config.ram, "rw", true).is_some());
-        assert_eq!(config.ram.bus, 0x4000_0000);
-        assert!(sdf.ring(pd, &config.link).0.ends_with("_vmm"));
-        (config.cid, wires(pd, &config.wires, config.wire_count))
-    };
-    assert_eq!(
-        guest("a_vsock"),
-        (77, vec![(2, 1, "services"), (4, 1, "b_vsock")])
-    );
-    assert_eq!(
-        guest("b_vsock"),
-        (4, vec![(2, 1, "services"), (77, 0, "a_vsock")])
-    );
-    assert_eq!(guest("c_vsock"), (5, vec![(2, 1, "services")]));
-    assert!(!sdf.domains.contains_key("d_vsock"));
-    let services: ServicesConfig = made.config("services");
-    assert_eq!(
-        wires("services", &services.wires, services.wire_count),
-        [(77, 0, "a_vsock"), (4, 0, "b_vsock"), (5, 0, "c_vsock")]
-    );
-}
-
-#[test]
 fn generating_twice_changes_nothing() {
-    let made = make(&project("linux.toml"));
+    let made = bundled(&project("linux.toml"));
     let before = made.sdf();
-    let again = make(&project("linux.toml"));
+    let again = bundled(&project("linux.toml"));
     let normal =
         |made: &Made, text: &str| text.replace(&made.folder.path().display().to_string(), "");
     assert_eq!(normal(&made, &before), normal(&again, &again.sdf()));

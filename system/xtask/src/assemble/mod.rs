@@ -356,6 +356,7 @@ impl Built {
             kernel: files.kernel.clone(),
             initrd: files.initrd.clone(),
             cpu: self.cpu.clone(),
+            vcpus: guest.vcpus,
             memory: guest.memory,
             command_line: guest.command_line.clone(),
             devices: self.generated.qemu.clone(),

@@ -13,6 +13,8 @@ pub struct Bare {
     pub initrd: Option<PathBuf>,
     /// The processor's model.
     pub cpu: String,
+    /// How many of them.
+    pub vcpus: u32,
     /// Bytes of RAM.
     pub memory: u64,
     /// The kernel's command line.
@@ -28,6 +30,7 @@ impl Bare {
         command
             .args(["-machine", "virt", "-cpu", &self.cpu, "-m"])
             .arg(format!("{}M", self.memory >> 20))
+            .args(["-smp", &self.vcpus.to_string()])
             .args(["-nographic", "-serial", "null", "-monitor", "none"])
             .arg("-kernel")
             .arg(&self.kernel);
@@ -57,6 +60,7 @@ mod tests {
             kernel: "Image".into(),
             initrd: None,
             cpu: "cortex-a53".into(),
+            vcpus: 2,
             memory: 256 << 20,
             command_line: "console=hvc0 nokaslr".into(),
             devices: vec!["-nic".into(), "none".into()],
@@ -64,7 +68,7 @@ mod tests {
         let command = bare.command(Path::new("qemu"), Serial::Program);
         assert_eq!(
             crate::process::shown(&command),
-            "qemu -machine virt -cpu cortex-a53 -m 256M -nographic -serial null -monitor none -kernel Image \
+            "qemu -machine virt -cpu cortex-a53 -m 256M -smp 2 -nographic -serial null -monitor none -kernel Image \
              -append 'console=hvc0 nokaslr' -device virtio-serial-device -chardev stdio,id=console,signal=off \
              -device virtconsole,chardev=console -nic none"
         );

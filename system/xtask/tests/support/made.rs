@@ -1,10 +1,11 @@
 //! A system of the project, or one that a test wrote, with everything that is generated from it.
 
-use super::image;
+use super::{Elf, image};
 use sel4cp_abi::config::{Config, parse};
 use sel4cp_abi::label::Labels;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use xtask::pack::{Configuration, pack};
 use xtask::system::{Generated, GuestFiles, KernelKind, Source, System, Target, generate};
 
 /// What was generated.
@@ -49,6 +50,19 @@ pub fn make(toml: &Path, board: Option<&str>, kernel_kind: KernelKind) -> Made {
     }
 }
 
+/// The same for the bundled kernel.
+pub fn bundled(toml: &Path) -> Made {
+    make(toml, None, KernelKind::Bundled)
+}
+
+/// A system file with `text`.
+pub fn written(text: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("test.toml");
+    std::fs::write(&path, format!("board = \"qemu_virt_aarch64\"\n{text}")).unwrap();
+    (folder, path)
+}
+
 /// A system file of the project.
 pub fn project(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -72,5 +86,26 @@ impl Made {
         let mut bytes = self.out(&format!("{pd}.config"));
         bytes.resize(0x4000, 0);
         *parse::<T>(&bytes).unwrap_or_else(|error| panic!("{pd}: {error}"))
+    }
+
+    /// Packs the system with made-up programs; the packer's report.
+    pub fn packed(&self) -> Result<String, String> {
+        let programs = self.folder.path().join("programs");
+        std::fs::create_dir_all(&programs).unwrap();
+        super::programs(&programs);
+        let kernel = Elf::kernel().write(&programs.join("kernel"));
+        let mut paths = self.generated.search_paths.clone();
+        paths.push(programs);
+        let path = |name: &str| self.folder.path().join(name);
+        pack(
+            &self.generated.sdf,
+            &paths,
+            &kernel,
+            Configuration::Release,
+            &path("image"),
+            &path("report"),
+        )
+        .map_err(|error| error.to_string())?;
+        Ok(std::fs::read_to_string(path("report")).unwrap())
     }
 }

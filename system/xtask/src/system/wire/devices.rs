@@ -45,7 +45,9 @@ impl Wiring<'_> {
         )?;
         let mut config = self.backend(common, pd, Program::Block, "block", link, ring)?;
         if let Some(block) = &common.guest.block {
-            config.read_only = u32::from(block.read_only);
+            config.read_only = u16::from(block.read_only);
+            // So that a vCPU that makes a request waits for no other one.
+            config.queues = u16::try_from(common.guest.vcpus).unwrap_or(1);
             // A disk that was not named is its guest's: the serial is how a guest tells disks apart.
             let serial = match block.serial.as_str() {
                 "" => name.as_str(),
@@ -117,6 +119,7 @@ impl Wiring<'_> {
             columns: 0,
             rows: 0,
             read_only: 0,
+            queues: 1,
             serial: [0; 20],
             most_made: 0,
             frames: Region::NONE,
