@@ -53,6 +53,9 @@ pub struct Machine {
     /// What each vCPU is doing; the first `vcpu_count` exist.
     states: [State; MAX_VCPUS],
     vcpu_count: u8,
+    /// Interrupts that are dealt with are retired. If another vCPU, of whichever guest, has run since the guest took one, the kernel knows that
+    /// it is active and refuses: a debug kernel prints that in the middle of what guests print, and is spared it.
+    retires: bool,
     phase: Phase,
     /// It would run, but for an order.
     paused: bool,
@@ -219,6 +222,7 @@ impl Machine {
             uart,
             states: [State::Off; MAX_VCPUS],
             vcpu_count,
+            retires: !config.header.has_debug_put_char(),
             phase: Phase::Waiting,
             paused: false,
             control: Control::new(&config.control)

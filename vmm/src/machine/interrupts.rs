@@ -98,6 +98,9 @@ impl Machine {
         let Some(device) = self.devices.get(index) else {
             return Ok(());
         };
+        if !self.retires {
+            return Ok(());
+        }
         let Some(next) = self.gic.retire(vcpu.id(), device.interrupt) else {
             return Ok(());
         };

@@ -176,8 +176,11 @@ impl Fixture {
             Controller::new(pd::shared(region).unwrap())
         });
         let ram = peer(config.ram, |region| pd::guest_ram(region).unwrap());
+        let mut machine = Machine::new().unwrap();
+        // The header says that the kernel prints, so that the log can be looked at.
+        assert!(!core::mem::replace(&mut machine.retires, true));
         Self {
-            machine: Machine::new().unwrap(),
+            machine,
             backends,
             timer,
             uart,

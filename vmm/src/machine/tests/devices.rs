@@ -66,6 +66,20 @@ fn an_interrupt_is_injected_acknowledged_and_ended() {
 }
 
 #[test]
+fn on_a_debug_kernel_the_end_of_an_interrupt_exits() {
+    let mut fixture = Fixture::running(1);
+    fixture.machine.retires = false;
+    fixture.drive();
+    assert_eq!(fixture.interrupt(), [injected(CPU0, 48, 0)]);
+    let [moved, answer] = answered(CPU0, 0x1004);
+    let expected = [Call::ReadRegs(CPU0, 5), moved, answer.clone()];
+    assert_eq!(fixture.store(CPU0, REGISTERS + 0x64, 1), expected);
+    assert_eq!(fixture.interrupt(), [], "it is in flight");
+    fixture.fault(CPU0, MAINTENANCE, &[0]);
+    assert_eq!(calls(), [injected(CPU0, 48, 0), answer]);
+}
+
+#[test]
 fn an_interrupt_that_is_not_enabled_waits() {
     // field.md 7 and 10.
     let mut fixture = Fixture::running(1);
