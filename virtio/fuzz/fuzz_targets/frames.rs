@@ -16,11 +16,9 @@ mod tcp;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use rig::{GARBAGE, RECEIVEQ, Rig, TRANSMITQ, WHOLE};
+use rig::{GARBAGE, RECEIVEQ, Rig, Setup, TRANSMITQ, WHOLE};
 use sel4cp_backends::net::Pauses;
 use sel4cp_model::net::{CONTROLQ, Features, Header};
-use sel4cp_queue::Features as RingFeatures;
-use sel4cp_ring::layout::DEVICE_SIZE;
 use sel4cp_testing::{readable, writable};
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -125,12 +123,15 @@ thread_local! {
 
 fn behind(hardware: Features) -> Rig {
     let page = Box::leak(Box::default());
-    let ring = RingFeatures::all();
-    let pauses = Pauses {
-        page,
-        most_made: 100,
-    };
-    let mut rig = Rig::before(ring, DEVICE_SIZE, 1500, hardware, FRAMES, Some(pauses));
+    let mut rig = Rig::of(Setup {
+        frames: FRAMES,
+        offloads: hardware,
+        pauses: Some(Pauses {
+            page,
+            most_made: 100,
+        }),
+        ..Setup::default()
+    });
     rig.bench.start(0);
     reset(&mut rig);
     rig
