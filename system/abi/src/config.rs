@@ -22,8 +22,6 @@ pub const MAX_GUESTS: usize = 8;
 pub const MAX_TIMER_CLIENTS: usize = MAX_GUESTS + 1;
 /// Most children of the supervisor: all PDs but itself.
 pub const MAX_CHILDREN: usize = MAX_PDS - 1;
-/// Most peers of a guest's sockets, and most guests of the native services: the services and all guests but itself.
-pub const MAX_WIRES: usize = MAX_GUESTS;
 /// No channel: the peer does not exist in this system.
 pub const NO_CHANNEL: u32 = u32::MAX;
 
@@ -77,7 +75,9 @@ macro_rules! config {
 
 // After the macros that it uses.
 mod sockets;
-pub use sockets::{Access, ControlledGuest, Observed, ServicesConfig, VsockConfig, Wire};
+pub use sockets::{
+    Access, ControlledGuest, MAX_WIRES, Observed, SOCKET_BYTES, ServicesConfig, VsockConfig, Wire,
+};
 
 plain! {
     /// What every configuration starts with.

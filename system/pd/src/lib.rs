@@ -61,7 +61,7 @@ pub use handler::Handler;
 pub use message::{get_mr, set_mr};
 pub use once::Once;
 pub use region::{
-    RegionError, byte_rings, bytes, claim, device_rings, guest_ram, shared, wire_rings, words,
+    RegionError, byte_rings, bytes, claim, device_rings, guest_ram, own, shared, wire_rings, words,
 };
 pub use sel4cp_abi as abi;
 pub use sel4cp_abi::message::{Error, MessageInfo};

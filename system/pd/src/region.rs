@@ -10,6 +10,7 @@ use sel4cp_memory::{GuestAddress, GuestRam};
 use sel4cp_ring::Misfit;
 use sel4cp_ring::layout::{BytePair, DeviceRegion, WirePair};
 use sel4cp_ring::shared::Shared;
+use zerocopy::FromBytes;
 
 /// What regions are made of.
 const PAGE: usize = 0x1000;
@@ -198,6 +199,19 @@ pub fn bytes(region: &Region) -> Result<&'static [u8], RegionError> {
     Ok(unsafe { memory.as_ref() })
 }
 
+/// Memory of this PD alone, as many `T`s as fit: zeroes at first, and what an earlier life left there in a later one.
+///
+/// # Errors
+/// [`RegionError`] says what does not fit.
+pub fn own<T: FromBytes>(region: &Region) -> Result<&'static mut [T], RegionError> {
+    let memory = claim(region, 0, align_of::<T>())?;
+    let count = memory.len().checked_div(size_of::<T>()).unwrap_or(0);
+    let mut all = NonNull::slice_from_raw_parts(memory.cast::<T>(), count);
+    // SAFETY: the region is mapped for as long as the PD runs (`check`), holds `count` aligned `T`s and is handed out only here. It is
+    // mapped read-write, and into this PD alone (the tool's rule). `T: FromBytes` is valid for every bit pattern.
+    Ok(unsafe { all.as_mut() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +225,18 @@ mod tests {
         assert_eq!(all.len(), 0x400);
         all[3].store(7, Ordering::Relaxed);
         assert_eq!(bytes(&region), Err(RegionError::Taken(region)));
+    }
+
+    #[test]
+    fn own_memory_is_as_many_as_fit() {
+        let region = host::region(0x1000);
+        let all = own::<[u64; 100]>(&region).unwrap();
+        assert_eq!(all, [[0; 100]; 5]);
+        all[4][99] = 7;
+        assert_eq!(bytes(&region), Err(RegionError::Taken(region)));
+        let region = host::region(0x1000);
+        assert_eq!(own::<[u64; 1000]>(&region).unwrap().len(), 0);
+        assert!(own::<u64>(&Region::NONE).is_err());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The protection domain: the endpoints of all guests that have sockets, and what they share.
 
 use crate::control::{self, Caller, Control, Session};
-use crate::endpoint::{CONNECTIONS, Endpoint, Memory, memory};
+use crate::endpoint::{CONNECTIONS, Endpoint, Memory};
 use crate::services;
-use sel4cp_abi::config::{MAX_GUESTS, MAX_WIRES, ServicesConfig, Wire};
-use sel4cp_pd::{self as pd, Channel, ChannelSet, Handler, Once, wire_rings};
+use sel4cp_abi::config::{MAX_GUESTS, MAX_WIRES, SOCKET_BYTES, ServicesConfig, Wire};
+use sel4cp_pd::{self as pd, Channel, ChannelSet, Handler, wire_rings};
 
-static BUFFERS: [Once<Memory>; MAX_WIRES] = [const { Once::new(memory()) }; MAX_WIRES];
+const _: () = assert!(size_of::<Memory>() == SOCKET_BYTES);
 
 /// The services of all guests.
 pub struct Services {
@@ -89,10 +89,15 @@ pub fn init() -> Services {
         vmms: vmms.collect(),
     };
     let count = usize::try_from(config.wire_count).unwrap_or(0);
-    for (wire, buffers) in config.wires.iter().take(count).zip(&BUFFERS) {
-        let Some(buffers) = buffers.take() else {
-            continue;
-        };
+    let buffers = match pd::own::<Memory>(&config.buffers) {
+        Ok(buffers) if buffers.len() >= count => buffers,
+        Ok(buffers) => pd::fatal!(
+            "receive buffers of {} guests, expected {count}",
+            buffers.len()
+        ),
+        Err(error) => pd::fatal!("receive buffers: {error}"),
+    };
+    for (wire, buffers) in config.wires.iter().take(count).zip(buffers) {
         let caller = Caller::of(config, wire.cid);
         // There is room: the configuration has no more places.
         let _room = services.guests.push(Client::new(wire, buffers, caller));

@@ -1,6 +1,6 @@
 //! One end of a wire: its connections, and whom they are for.
 
-use crate::buffer::{Buffer, WINDOW};
+use crate::buffer::Buffer;
 use crate::socket::{Connection, Socket};
 use sel4cp_model::vsock::{Op, SocketType};
 use sel4cp_ring::PeerFault;
@@ -12,6 +12,8 @@ pub const CONNECTIONS: usize = 16;
 pub const PORTS: usize = 8;
 /// Packets that are taken before the services get their turn.
 const PACKETS: usize = 64;
+/// Bytes that a connection may send before others have their turn.
+const SHARE: usize = 0x4000;
 /// Bytes that must have become free in the wire for another turn.
 const WORTH_WAKING: u32 = 4096;
 /// The first port that [`Endpoint::connect`] uses: above those with a meaning.
@@ -126,7 +128,7 @@ impl Endpoint {
                     connection,
                     buffer,
                     wire: &mut self.wire,
-                    budget: WINDOW,
+                    budget: SHARE,
                     short: false,
                 };
                 serve(&mut socket);

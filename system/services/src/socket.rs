@@ -2,10 +2,10 @@
 
 use crate::buffer::{Buffer, WINDOW};
 use sel4cp_model::vsock::{Op, Seq, Shutdown, SocketType};
-use sel4cp_ring::wire::{Credit, Header, Wire};
+use sel4cp_ring::wire::{Credit, Header, MAX_PAYLOAD, Wire};
 
 /// Bytes of a connection's receive buffer, as packets say it.
-const BUF_ALLOC: u32 = 0x4000;
+const BUF_ALLOC: u32 = MAX_PAYLOAD;
 const _: () = assert!(WINDOW == BUF_ALLOC as usize);
 /// A guest is told that there is room again once there is so much that it does not know of.
 const WORTH_TELLING: u32 = BUF_ALLOC / 2;
@@ -101,14 +101,12 @@ impl Connection {
             let Ok(count) = wire.read(&mut chunk) else {
                 return false;
             };
-            for byte in chunk.iter().take(count) {
-                let at = self.start + self.length;
-                buffer.set_byte(at, *byte);
-                if messages {
-                    buffer.set_mark(at, Seq::empty());
-                }
-                self.length += 1;
+            let at = self.start + self.length;
+            buffer.write(at, chunk.get(..count).unwrap_or_default());
+            if messages {
+                buffer.clear_marks(at, count);
             }
+            self.length += count;
         }
         if messages {
             self.end_message(buffer, wanted, Seq::from_bits_truncate(flags));
@@ -221,9 +219,8 @@ impl Socket<'_> {
     /// Takes bytes that the guest has sent, as many as there are and fit; returns how many. Messages run into one another.
     pub fn receive(&mut self, to: &mut [u8]) -> usize {
         let count = to.len().min(self.connection.length);
-        for (at, byte) in to.iter_mut().take(count).enumerate() {
-            *byte = self.buffer.byte(self.connection.start + at);
-        }
+        let to = to.get_mut(..count).unwrap_or_default();
+        self.buffer.read(self.connection.start, to);
         self.taken(count);
         self.connection.late_end = Seq::empty();
         count
@@ -237,16 +234,13 @@ impl Socket<'_> {
             return (self.receive(to), Seq::empty());
         }
         let most = to.len().min(self.connection.length);
-        let (mut count, mut end) = (0, Seq::empty());
-        for byte in to.iter_mut().take(most) {
-            let at = self.connection.start + count;
-            *byte = self.buffer.byte(at);
-            count += 1;
-            end = self.buffer.mark(at);
-            if !end.is_empty() {
-                break;
-            }
-        }
+        let start = self.connection.start;
+        let (count, mut end) = match self.buffer.first_mark(start, most) {
+            Some((last, end)) => (last + 1, end),
+            None => (most, Seq::empty()),
+        };
+        let to = to.get_mut(..count).unwrap_or_default();
+        self.buffer.read(start, to);
         self.taken(count);
         if self.connection.length == 0 && end.is_empty() {
             end = core::mem::take(&mut self.connection.late_end);

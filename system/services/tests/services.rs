@@ -162,7 +162,8 @@ fn who_breaks_a_rule_gets_a_reset() {
         assert!(endpoint.is_empty());
     }
     let (mut guest, mut endpoint) = connected(ECHO);
-    guest.send(&header(Op::Rw, 1000, ECHO), &[0; WINDOW + 1]);
+    guest.send(&header(Op::Rw, 1000, ECHO), &[0; WINDOW]);
+    guest.send(&header(Op::Rw, 1000, ECHO), &[0]);
     turn(&mut endpoint, services::serve);
     assert_eq!(guest.ops(), [Op::Rst as u16]);
 }

@@ -174,20 +174,20 @@ fn vsock_echo_keeps_the_ends_of_messages() {
 import socket
 s = socket.socket(socket.AF_VSOCK, socket.SOCK_SEQPACKET)
 s.connect((2, 7))
-for length in (1, 5000, 64, 16384, 3):
+for length in (1, 5000, 64, 65536, 3):
     s.send(bytes([length % 256]) * length)
-for length in (1, 5000, 64, 16384, 3):
+for length in (1, 5000, 64, 65536, 3):
     message = s.recv(100000)
     print(len(message), message == bytes([length % 256]) * length)
 try:
-    s.send(b'x' * 16385)
+    s.send(b'x' * 65537)
     print('longer than the window')
 except OSError:
     print('refused')
 END
 python3 /tmp/messages.py",
     );
-    let expected = "1 True\n5000 True\n64 True\n16384 True\n3 True\nrefused\n";
+    let expected = "1 True\n5000 True\n64 True\n65536 True\n3 True\nrefused\n";
     assert_eq!(got, expected);
     linux.power_off();
 }

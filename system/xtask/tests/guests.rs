@@ -182,6 +182,13 @@ fn wires_lead_to_the_services_and_to_who_is_allowed() {
     assert_eq!(guest("c_vsock"), (5, vec![(2, 1, "services")]));
     assert!(!sdf.domains.contains_key("d_vsock"));
     let services: ServicesConfig = made.config("services");
+    let buffers = sdf.map("services", services.buffers.vaddr);
+    assert_eq!(buffers.attribute("perms"), Some("rw"));
+    let users = document
+        .descendants()
+        .filter(|map| map.has_tag_name("map") && map.attribute("mr") == Some("socket_buffers"));
+    assert_eq!(users.count(), 1, "they are the services' alone");
+    assert!(services.buffers.size >= 3 * 0x14_0000);
     assert_eq!(
         wires("services", &services.wires, services.wire_count),
         [(77, 0, "a_vsock"), (4, 0, "b_vsock"), (5, 0, "c_vsock")]

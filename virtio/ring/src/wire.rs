@@ -207,10 +207,13 @@ impl Wire {
             left
         };
         let to = to.get_mut(..count).unwrap_or_default();
-        for part in to.chunks_mut(BLOCK) {
-            let result = self.into.pop();
-            let block = self.check(result)?.unwrap_or_default();
-            for (to, from) in part.iter_mut().zip(block.as_bytes()) {
+        for part in to.chunks_mut(CHUNK * BLOCK) {
+            let mut blocks = [Block::default(); CHUNK];
+            let wanted = blocks.get_mut(..part.len().div_ceil(BLOCK));
+            // They are all there: `front` said so.
+            let result = self.into.pop_slice(wanted.unwrap_or_default());
+            self.check(result)?;
+            for (to, from) in part.iter_mut().zip(blocks.as_bytes()) {
                 *to = *from;
             }
         }

@@ -1,9 +1,12 @@
 //! The configurations of those who talk through sockets: the vsock backends and the native services.
 
-use super::{
-    Config, Header, MAX_CHILDREN, MAX_DEVICES, MAX_GUESTS, MAX_WIRES, Name, Program, Region, Ring,
-};
+use super::{Config, Header, MAX_CHILDREN, MAX_DEVICES, MAX_GUESTS, Name, Program, Region, Ring};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Most peers of a guest's sockets, and most guests of the native services: the services and all guests but itself.
+pub const MAX_WIRES: usize = MAX_GUESTS;
+/// Bytes of the receive buffers of one guest's connections with the native services.
+pub const SOCKET_BYTES: usize = 0x14_0000;
 
 plain! {
     /// A wire of sockets, and who is at its other end.
@@ -48,6 +51,8 @@ plain! {
         pub guest_count: u32,
         /// Wires to the guests that have sockets.
         pub wires: [Wire; MAX_WIRES],
+        /// Receive buffers, [`SOCKET_BYTES`] for each of those.
+        pub buffers: Region,
         /// Page in which the supervisor says who has faulted, read-only, and its channel.
         pub domains: Ring,
         /// Number of used entries of `children`.

@@ -121,9 +121,9 @@ impl Rights {
 }
 
 impl Plan {
-    /// Adds memory of `size` bytes in small pages.
+    /// Adds memory of `size` bytes; in large pages if it fills one.
     pub(super) fn memory(&mut self, name: String, size: u64) -> RegionId {
-        self.add(name, size, false, Contents::Zero)
+        self.add(name, size, size >= LARGE_PAGE, Contents::Zero)
     }
 
     /// Adds memory or registers at a known physical address; large pages if the address and size allow it.

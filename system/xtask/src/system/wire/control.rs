@@ -5,9 +5,9 @@ use super::{BLOCK, CONSOLE, Common, NET, SOCKET, Wiring, text};
 use crate::system::plan::{PdId, Rights};
 use sel4cp_abi::config::{
     ControlledGuest, Header, MAX_CHILDREN, MAX_DEVICES, MAX_GUESTS, MAX_WIRES, Observed, Ring,
-    ServicesConfig, Wire,
+    SOCKET_BYTES, ServicesConfig, Wire,
 };
-use sel4cp_abi::image::PAGE;
+use sel4cp_abi::image::{LARGE_PAGE, PAGE};
 
 impl Wiring<'_> {
     /// Connects a guest's VMM with the control service, if there is one: the VMM's side. The power driver, whose channel to the VMM is
@@ -95,12 +95,19 @@ impl Wiring<'_> {
             domains = ring(services, Rights::Read, ids.1);
             self.domains = ring(self.supervisor, Rights::ReadWrite, ids.0);
         }
+        // One large page costs less than many small ones.
+        let size = u64::from(wire_count) * u64::try_from(SOCKET_BYTES).unwrap_or(u64::MAX);
+        let memory = self
+            .plan
+            .memory("socket_buffers".to_owned(), size.max(LARGE_PAGE));
+        let buffers = self.plan.map(services, memory, Rights::ReadWrite, true, 0);
         let children: &[_] = if self.has_control { &names } else { &[] };
         Ok(ServicesConfig {
             header,
             wire_count,
             guest_count: u32::try_from(guests.len()).unwrap_or(u32::MAX),
             wires,
+            buffers,
             domains,
             child_count: u32::try_from(children.len()).unwrap_or(u32::MAX),
             reserved: 0,
