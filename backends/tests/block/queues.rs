@@ -23,6 +23,15 @@ fn read(rig: &mut Rig, queue: usize, sector: u64, sectors: usize) {
     rig.bench.guest.queue(queue).add_indirect(&buffers);
 }
 
+/// Gives the driver a request of each queue.
+fn one_each(rig: &mut Rig) {
+    for queue in 0..QUEUES {
+        read(rig, queue, 0, 1);
+        rig.bench.kick(queue);
+    }
+    rig.disk.take(usize::MAX);
+}
+
 fn status(used: &Used) -> u8 {
     *used.writable.last().unwrap()
 }
@@ -120,11 +129,7 @@ fn where_there_is_no_room_they_take_turns() {
 #[test]
 fn what_a_driver_has_lost_fails_in_each() {
     let mut rig = rig(DEVICE_SIZE);
-    for queue in 0..QUEUES {
-        read(&mut rig, queue, 0, 1);
-        rig.bench.kick(queue);
-    }
-    rig.disk.take(usize::MAX);
+    one_each(&mut rig);
     assert_eq!(rig.disk.taken.len(), QUEUES);
     rig.disk = FakeDisk::new(rig.region, rig.bench.guest.ram());
     rig.bench.turn();
@@ -140,11 +145,7 @@ fn what_a_driver_has_lost_fails_in_each() {
 #[test]
 fn a_reset_waits_for_the_requests_of_all() {
     let mut rig = rig(DEVICE_SIZE);
-    for queue in 0..QUEUES {
-        read(&mut rig, queue, 0, 1);
-        rig.bench.kick(queue);
-    }
-    rig.disk.take(usize::MAX);
+    one_each(&mut rig);
     assert!(!rig.bench.reset());
     for _ in 0..QUEUES {
         assert!(!rig.bench.turn().reset_done);
