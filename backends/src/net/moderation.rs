@@ -8,6 +8,10 @@
 //! Short frames mostly wait for an answer each, or are one. But when many have come one after another, and none for the guest in between, it
 //! sends what nobody answers, as by UDP: then it need not notify of the next 31.
 //!
+//! A guest that receives by several connections answers each of them, and each answer brings new frames by that one alone: many turns
+//! with the frames of one, where few with those of all would do. So of short frames among received ones it need not notify of the next
+//! one, and if that comes before it pauses, of the next three, and then seven.
+//!
 //! If those do not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After frames that have waited
 //! for nothing there is a while without this.
 //!
@@ -23,9 +27,10 @@ use sel4cp_ring::shared::PausePage;
 const LONG: u64 = 8 << 10;
 /// After so many short frames in a row others follow. A round of TCP has fewer.
 const ROW: u32 = 64;
-/// Of how many frames after a long one the guest need not notify, and after short ones in a row.
+/// Of how many frames after a long one the guest need not notify, after short ones in a row, and at most after short ones that are answers.
 const AFTER_LONG: u16 = 1;
 const AFTER_SHORT: u16 = 31;
+const AFTER_ANSWERS: u16 = 7;
 /// How many such frames are notified of after some that have waited in vain: at least, and at most.
 const LEAST: u32 = 64;
 const MOST: u32 = 8192;
@@ -37,6 +42,46 @@ pub struct Pauses {
     pub page: &'static PausePage,
     /// How many frames may be made here between two of them; 0: as many as the guest asks for.
     pub most_made: u32,
+}
+
+/// Whether frames may wait for others: after some that have waited for nothing there is a rest, each time a longer one.
+struct Habit {
+    /// Frames until it may be so again, and after the next ones that wait in vain.
+    rest: u32,
+    next_rest: u32,
+    /// How often enough have come together since those.
+    gains: u32,
+}
+
+impl Habit {
+    const fn new() -> Self {
+        Self {
+            rest: 0,
+            next_rest: LEAST,
+            gains: 0,
+        }
+    }
+
+    const fn is_allowed(&self) -> bool {
+        self.rest == 0
+    }
+
+    /// One more of what is counted.
+    const fn count(&mut self) {
+        self.rest = self.rest.saturating_sub(1);
+    }
+
+    const fn gain(&mut self) {
+        self.gains += 1;
+        if self.gains >= self.next_rest {
+            (self.next_rest, self.gains) = (LEAST, 0);
+        }
+    }
+
+    fn vain(&mut self) {
+        (self.rest, self.gains) = (self.next_rest, 0);
+        self.next_rest = (2 * self.next_rest).min(MOST);
+    }
 }
 
 pub(super) struct Moderation {
@@ -51,17 +96,20 @@ pub(super) struct Moderation {
     /// One of the last frames was long, which were taken together, and how many those are so far.
     long: bool,
     frames: u32,
-    /// Short frames since the last long one, and since the last one for the guest.
+    /// Short frames since the last long one, and of those the ones since the last one for the guest.
+    short: u32,
     row: u32,
-    /// Of how many frames the guest does not notify, or did not of the first of the last ones.
+    /// Of how many frames the guest does not notify, or did not of the first of the last ones; and whether those are answers.
     defers: u16,
+    answers: bool,
     /// The guest has paused since.
     paused: bool,
-    /// Frames until it may be so again, and after the next ones that wait in vain.
-    rest: u32,
-    next_rest: u32,
-    /// How often enough have come together since those.
-    gains: u32,
+    /// Long frames and those in a row may wait, answers may, and more of these may.
+    many: Habit,
+    few: Habit,
+    more: Habit,
+    /// Of how many answers the guest need not notify.
+    level: u16,
     /// Frames that were made here since the guest paused.
     made: u64,
     /// They are enough, and its pause was asked for.
@@ -78,12 +126,15 @@ impl Moderation {
             possible: false,
             long: false,
             frames: 0,
+            short: 0,
             row: 0,
             defers: 0,
+            answers: false,
             paused: false,
-            rest: 0,
-            next_rest: LEAST,
-            gains: 0,
+            many: Habit::new(),
+            few: Habit::new(),
+            more: Habit::new(),
+            level: 1,
             made: 0,
             gives_way: false,
         }
@@ -91,7 +142,8 @@ impl Moderation {
 
     /// For a guest that has EVENT_IDX, or not.
     pub(super) const fn start(&mut self, possible: bool) {
-        (self.possible, self.long, self.frames, self.row) = (possible, false, 0, 0);
+        (self.possible, self.long, self.frames) = (possible, false, 0);
+        (self.short, self.row) = (0, 0);
         (self.defers, self.paused) = (0, false);
     }
 
@@ -100,10 +152,15 @@ impl Moderation {
         let long = bytes >= LONG;
         // A short one at the end of what a program has written ends nothing.
         self.long = long || self.long && self.frames != 0;
-        self.row = if long { 0 } else { self.row.saturating_add(1) };
+        (self.short, self.row) = match long {
+            true => (0, 0),
+            false => (self.short.saturating_add(1), self.row.saturating_add(1)),
+        };
         self.frames = self.frames.saturating_add(1);
         if long || self.row > ROW {
-            self.rest = self.rest.saturating_sub(1);
+            self.many.count();
+        } else if self.short > ROW {
+            self.few.count();
         }
     }
 
@@ -120,15 +177,17 @@ impl Moderation {
         let Some(pauses) = self.pauses else {
             return 0;
         };
-        let more = match (self.long, self.row) {
-            (true, _) => AFTER_LONG,
-            (false, ROW..) => AFTER_SHORT,
-            _ => 0,
+        let (more, habit) = match (self.long, self.row, self.short) {
+            (true, ..) => (AFTER_LONG, &self.many),
+            (false, ROW.., _) => (AFTER_SHORT, &self.many),
+            (false, _, ROW..) => (self.level, &self.few),
+            _ => return 0,
         };
         // It must not wait for the entries of those that it has not notified of.
         let more = more.min(size / 4);
-        if more != 0 && self.possible && self.rest == 0 {
+        if more != 0 && self.possible && habit.is_allowed() {
             self.defers = more;
+            self.answers = !self.long && self.row < ROW;
             self.ask(pauses.page);
         }
         self.defers
@@ -165,22 +224,41 @@ impl Moderation {
         let (frames, defers) = (self.frames, u32::from(self.defers));
         self.frames = 0;
         let paused = core::mem::take(&mut self.paused);
-        if paused {
-            (self.long, self.row) = (false, 0);
-        }
         if defers == 0 || frames == 0 {
+            if paused {
+                (self.long, self.row) = (false, 0);
+            }
             return;
         }
         counters.add(counter::UNNOTIFIED, u64::from(frames.min(defers + 1) - 1));
-        if 2 * frames > defers + 1 {
-            self.gains += 1;
-            if self.gains >= self.next_rest {
-                (self.next_rest, self.gains) = (LEAST, 0);
-            }
+        if self.answers {
+            self.judge_answers(frames > defers, paused);
+        } else if 2 * frames > defers + 1 {
+            self.many.gain();
         } else if paused {
             // The guest is at something else, and may be so again.
-            (self.rest, self.gains) = (self.next_rest, 0);
-            self.next_rest = (2 * self.next_rest).min(MOST);
+            self.many.vain();
+            (self.long, self.short, self.row) = (false, 0, 0);
+        }
+    }
+
+    /// The same of answers. Enough are only as many as the guest has notified of: others have waited for its pause, which while it is busy
+    /// takes longer than what they bring about.
+    fn judge_answers(&mut self, enough: bool, paused: bool) {
+        if enough {
+            self.few.gain();
+            self.more.count();
+            if self.level > 1 {
+                self.more.gain();
+            }
+            if self.more.is_allowed() {
+                self.level = (2 * self.level + 1).min(AFTER_ANSWERS);
+            }
+        } else if paused && self.level > 1 {
+            self.level /= 2;
+            self.more.vain();
+        } else if paused {
+            self.few.vain();
         }
     }
 

@@ -67,6 +67,26 @@ impl Flow {
         assert_eq!(self.sent(), waiting + 1);
     }
 
+    /// A frame arrives for the guest.
+    fn receive(&mut self) {
+        self.rig.offer(&[writable(2000)]);
+        assert_eq!(self.rig.deliver(&frame(60)).len(), 1);
+    }
+
+    /// So many rounds of a frame for the guest and its answer, of which it notifies.
+    fn answer_each(&mut self, count: usize) {
+        for _ in 0..count {
+            self.receive();
+            self.send_each(SHORT, 1);
+        }
+    }
+
+    /// A frame for the guest, and so many answers that wait for one more, of which it notifies.
+    fn answer_together(&mut self, waiting: usize) {
+        self.receive();
+        self.send_together(SHORT, waiting);
+    }
+
     /// All that has come to the driver is sent: how many frames of the guest's have come back.
     fn sent(&mut self) -> usize {
         self.rig.all_sent();
@@ -139,21 +159,61 @@ fn of_many_short_frames_in_a_row_it_notifies_of_every_32nd() {
 #[test]
 fn frames_for_the_guest_and_long_ones_end_a_row() {
     let mut flow = Flow::new();
-    flow.send_each(SHORT, 2);
     for _ in 0..3 {
-        // With the last two.
         flow.send_each(SHORT, 61);
-        flow.rig.offer(&[writable(2000)]);
-        assert_eq!(flow.rig.deliver(&frame(60)).len(), 1);
-        flow.send_each(SHORT, 63);
-        // It waits for another one, as before.
-        assert!(flow.send(LONG));
-        assert_eq!(flow.sent(), 1);
+        // It waits for another one.
+        flow.send_each(LONG, 1);
         assert!(!flow.send(SHORT));
         assert!(flow.send(SHORT));
         assert_eq!(flow.sent(), 2);
     }
+    flow.send_each(SHORT, 30);
+    flow.receive();
+    flow.send_each(SHORT, 32);
+    // Of 64 since the last long one, half of them before that frame, fewer wait than of 64 in a row.
+    flow.send_together(SHORT, 1);
     flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn of_answers_that_come_together_it_notifies_of_fewer_and_fewer() {
+    let mut flow = Flow::new();
+    flow.answer_each(64);
+    for waiting in [1, 3, 7, 7, 7] {
+        flow.answer_together(waiting);
+    }
+    // Seven are too many, and then for a longer time.
+    for rounds in [64, 128] {
+        flow.receive();
+        for _ in 0..7 {
+            assert!(!flow.send(SHORT));
+        }
+        flow.pause();
+        assert_eq!(flow.sent(), 7);
+        for _ in 0..rounds {
+            flow.answer_together(3);
+        }
+    }
+    flow.answer_together(7);
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn an_answer_that_waits_for_a_pause_is_followed_by_a_rest() {
+    let mut flow = Flow::new();
+    let mut notified = 64;
+    for rest in [64, 128, 256] {
+        flow.answer_each(notified);
+        flow.receive();
+        assert!(!flow.send(SHORT));
+        flow.pause();
+        assert_eq!(flow.sent(), 1);
+        notified = rest;
+    }
+    flow.answer_each(notified);
+    flow.receive();
+    assert!(!flow.send(SHORT));
+    flow.rig.bench.guest.abandon();
 }
 
 #[test]
@@ -168,10 +228,10 @@ fn short_frames_that_wait_for_a_pause_are_followed_by_a_rest() {
         assert_eq!(flow.sent(), 0);
         flow.pause();
         assert_eq!(flow.sent(), waiting, "without a notification");
-        // A row of 64, and then those that are counted for the rest.
-        row = 64;
+        row = 0;
         if rests {
-            row += rest;
+            // A row of 64, and then those that are counted for the rest.
+            row = 64 + rest;
             rest *= 2;
         }
     }

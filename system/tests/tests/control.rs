@@ -184,6 +184,57 @@ fn a_guest_that_sends_much_notifies_of_every_other_frame() {
 }
 
 #[test]
+fn a_guest_that_receives_by_several_connections_notifies_of_fewer_answers() {
+    const CONNECTIONS: usize = 4;
+    const BYTES: usize = 16 << 20;
+    let mut machine = System::new("control").boot();
+    machine.focus("one");
+    let (listener, port) = listen();
+    let host = std::thread::spawn(move || {
+        let bytes: &[u8] = &(0..251).cycle().take(BYTES).collect::<Vec<u8>>();
+        let guests: Vec<_> = listener.incoming().take(CONNECTIONS).collect();
+        std::thread::scope(|scope| {
+            for guest in guests {
+                let mut guest = guest.expect("a connection");
+                scope.spawn(move || guest.write_all(bytes).expect("it reads"));
+            }
+        });
+    });
+    let count = |machine: &mut Machine, name| counter(machine, "one.net", name);
+    let before = count(&mut machine, "transmitted");
+    let right = machine.run(&format!(
+        "python3 -c '
+import selectors, socket
+ready = selectors.DefaultSelector()
+for _ in range({CONNECTIONS}):
+    ready.register(socket.create_connection((\"10.0.2.2\", {port})), selectors.EVENT_READ, 0)
+pattern = bytes(range(251)) * 8192
+right = 0
+while ready.get_map():
+    for key, _ in ready.select():
+        got, done = key.fileobj.recv(1 << 16), key.data
+        at = done % 251
+        assert got == pattern[at:at + len(got)], done
+        if got:
+            ready.modify(key.fileobj, selectors.EVENT_READ, done + len(got))
+        else:
+            ready.unregister(key.fileobj)
+            right += done == {BYTES}
+print(right)
+'"
+    ));
+    assert_eq!(right.trim().parse(), Ok(CONNECTIONS));
+    host.join().expect("all was taken");
+    let frames = count(&mut machine, "transmitted") - before;
+    let unnotified = count(&mut machine, "unnotified");
+    assert!(
+        unnotified > frames / 5,
+        "{unnotified} of {frames} frames came with another one"
+    );
+    machine.power_off();
+}
+
+#[test]
 fn a_guest_that_sends_datagrams_notifies_of_few() {
     const COUNT: usize = 4000;
     let mut machine = System::new("control").boot();
