@@ -193,7 +193,7 @@ impl Net {
                 continue;
             };
             let (bytes, offload) = (frame.bytes, frame.offload);
-            self.moderation.taken(bytes);
+            self.moderation.taken(bytes, || frame.connection());
             if !self.hardware.contains(frame.needed) {
                 match self.cut.begin(token, &frame.reader, &offload, mtu.into()) {
                     Ok(()) => self.taken(bytes),

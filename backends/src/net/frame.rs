@@ -50,6 +50,19 @@ pub(super) struct Frame<'s> {
     pub(super) needed: Features,
 }
 
+impl Frame<'_> {
+    /// What tells its connection from others, if anything does: the ports, which is what a sum to be finished begins with.
+    pub(super) fn connection(&self) -> u32 {
+        if !self.offload.needs_csum {
+            return 0;
+        }
+        let mut reader = self.reader.clone();
+        reader.skip(self.offload.csum_start.into());
+        let ports = reader.read_obj::<[u8; 4]>();
+        ports.map_or(0, u32::from_ne_bytes)
+    }
+}
+
 /// Checks what the guest wants to transmit.
 pub(super) fn frame<'s>(chain: &Chain<'s>, mtu: u16, accepted: Features) -> Option<Frame<'s>> {
     let mut reader = chain.reader();

@@ -9,8 +9,8 @@
 //! sends what nobody answers, as by UDP: then it need not notify of the next 31.
 //!
 //! A guest that receives by several connections answers each of them, and each answer brings new frames by that one alone: many turns
-//! with the frames of one, where few with those of all would do. So of short frames among received ones it need not notify of the next
-//! one, and if that comes before it pauses, of the next three, and then seven.
+//! with the frames of one, where few with those of all would do. So when many such answers were of another connection than the one before,
+//! it need not notify of the next one, and if that comes before it pauses, and is of another connection, of the next three, and then seven.
 //!
 //! If those do not come, the guest pauses or goes on with something else: the domain in `pause.rs` tells. After frames that have waited
 //! for nothing there is a while without this.
@@ -96,9 +96,13 @@ pub(super) struct Moderation {
     /// One of the last frames was long, which were taken together, and how many those are so far.
     long: bool,
     frames: u32,
-    /// Short frames since the last long one, and of those the ones since the last one for the guest.
-    short: u32,
+    /// Short frames since the last long one and the last one for the guest.
     row: u32,
+    /// The connection of the last answer, how many were of another one than that before since the last long frame, and whether there was
+    /// one among the last frames.
+    connection: u32,
+    changes: u32,
+    several: bool,
     /// Of how many frames the guest does not notify, or did not of the first of the last ones; and whether those are answers.
     defers: u16,
     answers: bool,
@@ -126,8 +130,10 @@ impl Moderation {
             possible: false,
             long: false,
             frames: 0,
-            short: 0,
             row: 0,
+            connection: 0,
+            changes: 0,
+            several: false,
             defers: 0,
             answers: false,
             paused: false,
@@ -143,25 +149,31 @@ impl Moderation {
     /// For a guest that has EVENT_IDX, or not.
     pub(super) const fn start(&mut self, possible: bool) {
         (self.possible, self.long, self.frames) = (possible, false, 0);
-        (self.short, self.row) = (0, 0);
+        (self.row, self.changes) = (0, 0);
         (self.defers, self.paused) = (0, false);
     }
 
-    /// The guest has made a frame of `bytes` bytes available.
-    pub(super) const fn taken(&mut self, bytes: u64) {
+    /// The guest has made a frame of `bytes` bytes available, which belongs to a `connection`.
+    pub(super) fn taken(&mut self, bytes: u64, connection: impl FnOnce() -> u32) {
         let long = bytes >= LONG;
         // A short one at the end of what a program has written ends nothing.
         self.long = long || self.long && self.frames != 0;
-        (self.short, self.row) = match long {
-            true => (0, 0),
-            false => (self.short.saturating_add(1), self.row.saturating_add(1)),
-        };
-        self.frames = self.frames.saturating_add(1);
+        if long {
+            (self.row, self.changes) = (0, 0);
+        } else {
+            self.row = self.row.saturating_add(1);
+        }
         if long || self.row > ROW {
             self.many.count();
-        } else if self.short > ROW {
+        } else {
             self.few.count();
+            let last = core::mem::replace(&mut self.connection, connection());
+            if last != self.connection {
+                self.changes = self.changes.saturating_add(1);
+                self.several |= self.frames != 0;
+            }
         }
+        self.frames = self.frames.saturating_add(1);
     }
 
     /// There is a frame for the guest.
@@ -177,7 +189,7 @@ impl Moderation {
         let Some(pauses) = self.pauses else {
             return 0;
         };
-        let (more, habit) = match (self.long, self.row, self.short) {
+        let (more, habit) = match (self.long, self.row, self.changes) {
             (true, ..) => (AFTER_LONG, &self.many),
             (false, ROW.., _) => (AFTER_SHORT, &self.many),
             (false, _, ROW..) => (self.level, &self.few),
@@ -223,6 +235,7 @@ impl Moderation {
     fn judge(&mut self, counters: &mut Counters) {
         let (frames, defers) = (self.frames, u32::from(self.defers));
         self.frames = 0;
+        let several = core::mem::take(&mut self.several);
         let paused = core::mem::take(&mut self.paused);
         if defers == 0 || frames == 0 {
             if paused {
@@ -232,20 +245,20 @@ impl Moderation {
         }
         counters.add(counter::UNNOTIFIED, u64::from(frames.min(defers + 1) - 1));
         if self.answers {
-            self.judge_answers(frames > defers, paused);
+            self.judge_answers(frames > defers, several, paused);
         } else if 2 * frames > defers + 1 {
             self.many.gain();
         } else if paused {
             // The guest is at something else, and may be so again.
             self.many.vain();
-            (self.long, self.short, self.row) = (false, 0, 0);
+            (self.long, self.row, self.changes) = (false, 0, 0);
         }
     }
 
     /// The same of answers. Enough are only as many as the guest has notified of: others have waited for its pause, which while it is busy
-    /// takes longer than what they bring about.
-    fn judge_answers(&mut self, enough: bool, paused: bool) {
-        if enough {
+    /// takes longer than what they bring about. All of one connection are no better: the first one alone would have brought more frames earlier.
+    fn judge_answers(&mut self, enough: bool, several: bool, paused: bool) {
+        if enough && several {
             self.few.gain();
             self.more.count();
             if self.level > 1 {
@@ -254,10 +267,10 @@ impl Moderation {
             if self.more.is_allowed() {
                 self.level = (2 * self.level + 1).min(AFTER_ANSWERS);
             }
-        } else if paused && self.level > 1 {
+        } else if (enough || paused) && self.level > 1 {
             self.level /= 2;
             self.more.vain();
-        } else if paused {
+        } else if enough || paused {
             self.few.vain();
         }
     }

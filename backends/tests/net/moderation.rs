@@ -43,8 +43,15 @@ impl Flow {
 
     /// The guest makes a frame available; whether it notifies.
     fn send(&mut self, bytes: usize) -> bool {
+        self.send_by(0, bytes)
+    }
+
+    /// The same, by this connection.
+    fn send_by(&mut self, connection: u8, bytes: usize) -> bool {
         let segment = Segment::plain(bytes);
-        let buffers = chain(&segment.request(1000), &segment.to_do(), &[]);
+        let mut frame = segment.to_do();
+        frame[segment.transport()] = connection;
+        let buffers = chain(&segment.request(1000), &frame, &[]);
         self.bench().guest.queue(TRANSMITQ).add_indirect(&buffers);
         self.bench().kick(TRANSMITQ)
     }
@@ -73,18 +80,25 @@ impl Flow {
         assert_eq!(self.rig.deliver(&frame(60)).len(), 1);
     }
 
-    /// So many rounds of a frame for the guest and its answer, of which it notifies.
-    fn answer_each(&mut self, count: usize) {
-        for _ in 0..count {
+    /// So many rounds of a frame for the guest, by one connection after the other, and its answer, of which it notifies.
+    fn answer_each(&mut self, connections: u8, count: usize) {
+        for connection in (0..connections).cycle().take(count) {
             self.receive();
-            self.send_each(SHORT, 1);
+            assert!(self.send_by(connection, SHORT));
+            assert_eq!(self.sent(), 1);
         }
     }
 
     /// A frame for the guest, and so many answers that wait for one more, of which it notifies.
-    fn answer_together(&mut self, waiting: usize) {
+    fn answer_together(&mut self, connections: u8, waiting: usize) {
         self.receive();
-        self.send_together(SHORT, waiting);
+        let mut connections = (0..connections).cycle();
+        for connection in connections.by_ref().take(waiting) {
+            assert!(!self.send_by(connection, SHORT));
+        }
+        assert_eq!(self.sent(), 0);
+        assert!(self.send_by(connections.next().unwrap(), SHORT));
+        assert_eq!(self.sent(), waiting + 1);
     }
 
     /// All that has come to the driver is sent: how many frames of the guest's have come back.
@@ -167,20 +181,19 @@ fn frames_for_the_guest_and_long_ones_end_a_row() {
         assert!(flow.send(SHORT));
         assert_eq!(flow.sent(), 2);
     }
-    flow.send_each(SHORT, 30);
+    flow.send_each(SHORT, 40);
     flow.receive();
-    flow.send_each(SHORT, 32);
-    // Of 64 since the last long one, half of them before that frame, fewer wait than of 64 in a row.
-    flow.send_together(SHORT, 1);
+    flow.send_each(SHORT, 64);
+    flow.send_together(SHORT, 31);
     flow.rig.bench.guest.finish();
 }
 
 #[test]
 fn of_answers_that_come_together_it_notifies_of_fewer_and_fewer() {
     let mut flow = Flow::new();
-    flow.answer_each(64);
+    flow.answer_each(4, 64);
     for waiting in [1, 3, 7, 7, 7] {
-        flow.answer_together(waiting);
+        flow.answer_together(4, waiting);
     }
     // Seven are too many, and then for a longer time.
     for rounds in [64, 128] {
@@ -191,10 +204,23 @@ fn of_answers_that_come_together_it_notifies_of_fewer_and_fewer() {
         flow.pause();
         assert_eq!(flow.sent(), 7);
         for _ in 0..rounds {
-            flow.answer_together(3);
+            flow.answer_together(2, 3);
         }
     }
-    flow.answer_together(7);
+    flow.answer_together(2, 7);
+    flow.rig.bench.guest.finish();
+}
+
+#[test]
+fn answers_of_one_connection_do_not_wait() {
+    let mut flow = Flow::new();
+    flow.answer_each(1, 500);
+    // Of several at first, and then of one: the two that come together are no gain.
+    flow.answer_each(2, 64);
+    flow.answer_together(1, 1);
+    flow.answer_each(2, 64);
+    flow.answer_together(1, 1);
+    flow.answer_each(2, 128);
     flow.rig.bench.guest.finish();
 }
 
@@ -203,14 +229,14 @@ fn an_answer_that_waits_for_a_pause_is_followed_by_a_rest() {
     let mut flow = Flow::new();
     let mut notified = 64;
     for rest in [64, 128, 256] {
-        flow.answer_each(notified);
+        flow.answer_each(2, notified);
         flow.receive();
         assert!(!flow.send(SHORT));
         flow.pause();
         assert_eq!(flow.sent(), 1);
         notified = rest;
     }
-    flow.answer_each(notified);
+    flow.answer_each(2, notified);
     flow.receive();
     assert!(!flow.send(SHORT));
     flow.rig.bench.guest.abandon();
