@@ -3,7 +3,7 @@
 use super::{INSTRUCTION, Machine};
 use crate::gic::TIMER;
 use crate::report::Cause;
-use crate::vcpu::{State, resume_at, timer_deadline};
+use crate::vcpu::{Sleep, State, resume_at, timer_deadline};
 use core::sync::atomic::Ordering::Release;
 use sel4cp_abi::config::Ring;
 use sel4cp_pd::{self as pd, Channel, RegionError, Vcpu};
@@ -71,17 +71,19 @@ impl Machine {
                     vcpu.inject_irq(next.intid, next.priority, next.group, next.list_register);
                 self.gic.injected(vcpu.id(), next, result)?;
             }
-            let sleeps = matches!(state, State::Sleeping(_));
-            if sleeps && !self.paused && self.gic.is_pending(vcpu.id()) {
-                self.wake(vcpu)?;
+            if let State::Sleeping(sleep) = state
+                && !self.paused
+                && self.gic.is_pending(vcpu.id())
+            {
+                self.wake(vcpu, sleep)?;
             }
         }
         Ok(())
     }
 
-    fn wake(&mut self, vcpu: Vcpu) -> Result<(), Cause> {
+    fn wake(&mut self, vcpu: Vcpu, sleep: Sleep) -> Result<(), Cause> {
         self.set_state(vcpu, State::Running);
-        Ok(vcpu.resume()?)
+        Ok(resume_at(vcpu, sleep.pc)?)
     }
 
     /// Passes the level of a device's line to the interrupt controller.
@@ -141,7 +143,7 @@ impl Machine {
         let mut pc = [0];
         vcpu.suspend_and_read_regs(&mut pc)?;
         let [pc] = pc;
-        self.sleep(vcpu, &[pc.wrapping_add(INSTRUCTION)])
+        self.sleep(vcpu, pc.wrapping_add(INSTRUCTION))
     }
 
     /// WFE: the vCPU goes on, behind the guest's others that run, as it waits for something that one of them holds. Who is resumed
@@ -161,28 +163,27 @@ impl Machine {
         Ok(())
     }
 
-    /// Lets the vCPU, which is suspended, go on with the registers `words` when an interrupt is pending for it: now, or when one comes.
+    /// Lets the vCPU, which is suspended, go on at `pc` when an interrupt is pending for it: now, or when one comes.
     ///
     /// Nothing can come in between: everything that makes an interrupt pending is a message, and the next message is
     /// taken after this.
-    pub(super) fn sleep(&mut self, vcpu: Vcpu, words: &[u64]) -> Result<(), Cause> {
+    pub(super) fn sleep(&mut self, vcpu: Vcpu, pc: u64) -> Result<(), Cause> {
         if self.gic.is_pending(vcpu.id()) {
-            return Ok(vcpu.write_regs(true, words)?);
+            return Ok(resume_at(vcpu, pc)?);
         }
         // A vCPU that does not run gets no timer interrupts: we wake it when it would have one. A timer whose
         // interrupt the guest does not want does not wake it on hardware either.
-        let deadline = if self.gic.is_forwarded(vcpu.id(), TIMER) {
+        let until = if self.gic.is_forwarded(vcpu.id(), TIMER) {
             timer_deadline(vcpu)?
         } else {
             None
         };
-        let passed = deadline.is_some_and(|deadline| deadline <= pd::now());
-        if passed || deadline.is_some() && !self.alarm.exists() {
-            return Ok(vcpu.write_regs(true, words)?);
+        let passed = until.is_some_and(|deadline| deadline <= pd::now());
+        if passed || until.is_some() && !self.alarm.exists() {
+            return Ok(resume_at(vcpu, pc)?);
         }
-        vcpu.write_regs(false, words)?;
-        self.set_state(vcpu, State::Sleeping(deadline));
-        if let Some(deadline) = deadline {
+        self.set_state(vcpu, State::Sleeping(Sleep { until, pc }));
+        if let Some(deadline) = until {
             self.alarm.at(deadline);
         }
         Ok(())
@@ -195,11 +196,12 @@ impl Machine {
         let now = pd::now();
         let may_wake = !self.paused;
         for vcpu in self.vcpus() {
-            if may_wake
-                && matches!(self.state(vcpu), State::Sleeping(Some(deadline)) if deadline <= now)
+            if let State::Sleeping(sleep) = self.state(vcpu)
+                && may_wake
+                && sleep.until.is_some_and(|deadline| deadline <= now)
             {
                 // It finds its timer expired: the kernel tells us, and the interrupt is injected then.
-                self.wake(vcpu)?;
+                self.wake(vcpu, sleep)?;
             }
         }
         if self.alarm.patience.is_some_and(|patience| patience <= now) {
@@ -207,7 +209,7 @@ impl Machine {
             self.say_who_is_missing();
         }
         let sleeping = self.vcpus().filter_map(|vcpu| match self.state(vcpu) {
-            State::Sleeping(deadline) if may_wake => deadline,
+            State::Sleeping(sleep) if may_wake => sleep.until,
             _ => None,
         });
         if let Some(earliest) = sleeping.chain(self.alarm.patience).min() {

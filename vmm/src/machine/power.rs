@@ -116,7 +116,8 @@ impl Machine {
         let mut words = [0; 4];
         vcpu.suspend_and_read_regs(&mut words)?;
         let [_, sp, spsr, _] = words;
-        self.sleep(vcpu, &[next, sp, spsr, psci::Result::Success.value()])
+        vcpu.write_regs(false, &[next, sp, spsr, psci::Result::Success.value()])?;
+        self.sleep(vcpu, next)
     }
 
     /// The vCPU with this MPIDR.

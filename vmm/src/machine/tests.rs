@@ -7,7 +7,7 @@ mod sleep;
 mod v3;
 
 use super::*;
-use crate::vcpu::State;
+use crate::vcpu::{Sleep, State};
 use core::sync::atomic::Ordering::Relaxed;
 use sel4cp_abi::config::{self as abi, Header, Name, Program, Ring};
 use sel4cp_abi::label::Labels;
@@ -315,6 +315,11 @@ fn set_x(vcpu: Vcpu, register: u8, value: u64) {
 
 fn resumed(vcpu: Vcpu, pc: u64) -> Call {
     Call::WriteRegs(vcpu, true, vec![pc])
+}
+
+/// The state of a vCPU that [`Fixture::wfi`] has put to sleep.
+fn sleeping(until: Option<u64>) -> State {
+    State::Sleeping(Sleep { until, pc: 0x3004 })
 }
 
 /// It goes on at `pc` with the answer to its fault.

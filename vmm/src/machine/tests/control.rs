@@ -49,7 +49,7 @@ fn a_sleeping_guest_that_is_paused_sleeps_on_and_wakes_late() {
     host::set_register(CPU0, VcpuRegister::CntvCtlEl0, 1);
     host::set_register(CPU0, VcpuRegister::CntvCvalEl0, 5000);
     fixture.wfi(CPU0);
-    assert_eq!(fixture.state(CPU0), State::Sleeping(Some(5000)));
+    assert_eq!(fixture.state(CPU0), sleeping(Some(5000)));
     let (outcome, taken) = fixture.order(Order::Pause);
     assert_eq!(
         (outcome, taken),
@@ -59,9 +59,12 @@ fn a_sleeping_guest_that_is_paused_sleeps_on_and_wakes_late() {
     fixture.notify(TIMER_CHANNEL);
     assert_eq!(calls(), [], "nor is the timer asked again and again");
     fixture.interrupt();
-    assert_eq!(fixture.state(CPU0), State::Sleeping(Some(5000)));
+    assert_eq!(fixture.state(CPU0), sleeping(Some(5000)));
     let (_, taken) = fixture.order(Order::Resume);
-    assert_eq!(taken, [Call::Resume(CPU0), Call::Notify(CONTROL_CHANNEL)]);
+    assert_eq!(
+        taken,
+        [resumed(CPU0, 0x3004), Call::Notify(CONTROL_CHANNEL)]
+    );
     assert_eq!(fixture.state(CPU0), State::Running);
     // One that is not due yet keeps its alarm.
     host::set_register(CPU0, VcpuRegister::CntvCvalEl0, 9000);
