@@ -186,7 +186,9 @@ impl<D: Device> Backend<D> {
         }
         let mut step = Step::default();
         let result = self.device.step(&mut self.queues, &mut step);
-        signals.trouble = step.trouble.or(signals.trouble);
+        if step.trouble.is_some() {
+            signals.trouble = step.trouble;
+        }
         if let Err(trouble) = result {
             if self.queues.publish() {
                 signals.vmm |= self.link.interrupt(interrupt::USED_BUFFER);

@@ -73,7 +73,7 @@ impl<D: Device> Domain<D> {
     fn work(&mut self) {
         loop {
             let signals = self.backend.turn();
-            if let Some(trouble) = signals.trouble {
+            if let Some(trouble) = &signals.trouble {
                 pd::log!("{trouble}");
             }
             if let (true, Some(pause)) = (signals.ask_for_pause, self.pause) {
