@@ -151,6 +151,9 @@ impl<T: Transport> Serve<T> for Server<T> {
                 self.finish();
             }
             self.submit();
+            // It may have sent frames, and have answers, before the next line runs: no interrupt need say so, as it is asked below.
+            self.receive.mute();
+            self.transmit.mute();
             self.receive.tell(&mut self.interface.transport);
             self.transmit.tell(&mut self.interface.transport);
             self.port.flush();

@@ -48,7 +48,7 @@ pub(crate) struct Device {
     pub(crate) notified: Vec<u16>,
     pub(crate) interrupt: u32,
     pub(crate) resets: u32,
-    /// It does each request of a disk while it is told about it, and writes down which interrupt it was asked for then.
+    /// It does each request while it is told about it, with a disk's status if there is room, and writes down which interrupt it was asked for then.
     pub(crate) prompt: Option<Vec<u16>>,
     /// It looks for requests by itself, and does not say that it wants to be told.
     pub(crate) looks: bool,
@@ -188,15 +188,16 @@ impl Transport for Fake {
     fn notify(&mut self, queue: u16) {
         let mut device = self.0.borrow_mut();
         device.notified.push(queue);
+        let index = usize::from(queue);
         while device.prompt.is_some() {
-            let event = device.used_event(0);
-            let Some(taken) = device.take(0) else {
+            let event = device.used_event(index);
+            let Some(taken) = device.take(index) else {
                 return;
             };
             if let Some((status, _)) = taken.writable.last() {
                 write_at(*status, &[0]);
             }
-            device.done(0, taken.head, 1);
+            device.done(index, taken.head, 1);
             device.prompt.get_or_insert_default().push(event);
         }
     }
