@@ -4,7 +4,6 @@
 //! any of this trouble, or that does not let go of the guest's memory at a reset.
 #![no_main]
 
-#[allow(dead_code)]
 #[path = "../../../backends/tests/common/mod.rs"]
 mod common;
 #[allow(dead_code)]
