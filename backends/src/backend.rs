@@ -129,8 +129,6 @@ pub struct Signals {
     pub ask_for_pause: bool,
     /// Call [`Backend::turn`] again: there is more to do.
     pub again: bool,
-    /// Something went wrong; it has been dealt with and is worth a line in the log.
-    pub trouble: Option<Trouble>,
 }
 
 /// A device on its link.
@@ -140,6 +138,8 @@ pub struct Backend<D> {
     queues: Queues,
     device: D,
     announced: bool,
+    /// Something went wrong. It is not among the [`Signals`], so that a turn without any does not carry it about.
+    trouble: Option<Trouble>,
 }
 
 impl<D: Device> Backend<D> {
@@ -151,6 +151,7 @@ impl<D: Device> Backend<D> {
             queues: Queues::default(),
             device,
             announced: false,
+            trouble: None,
         }
     }
 
@@ -162,6 +163,11 @@ impl<D: Device> Backend<D> {
     /// The guest has paused. Call [`turn`](Self::turn) next.
     pub fn paused(&mut self) {
         self.device.paused();
+    }
+
+    /// What went wrong in the last turn, or before it; it has been dealt with, and is worth a line in the log.
+    pub fn take_trouble(&mut self) -> Option<Trouble> {
+        self.trouble.take()
     }
 
     /// Does what there is to do, after a notification from anywhere.
@@ -187,7 +193,7 @@ impl<D: Device> Backend<D> {
         let mut step = Step::default();
         let result = self.device.step(&mut self.queues, &mut step);
         if step.trouble.is_some() {
-            signals.trouble = step.trouble;
+            self.trouble = step.trouble;
         }
         if let Err(trouble) = result {
             if self.queues.publish() {
@@ -258,6 +264,6 @@ impl<D: Device> Backend<D> {
     fn fail(&mut self, trouble: Trouble, signals: &mut Signals) {
         self.queues = Queues::default();
         signals.vmm |= self.link.needs_reset();
-        signals.trouble = Some(trouble);
+        self.trouble = Some(trouble);
     }
 }

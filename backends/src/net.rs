@@ -188,20 +188,21 @@ impl Net {
                 return Ok(queue.enable_notifications_after(more)?);
             };
             let (mtu, accepted) = (self.config.mtu.get(), self.accepted);
-            let Some(frame) = frame(&chain, mtu, accepted) else {
+            let mut reader = chain.reader();
+            let Some(frame) = frame(&mut reader, mtu, accepted) else {
                 self.refuse(queue, token);
                 continue;
             };
             let (bytes, offload) = (frame.bytes, frame.offload);
-            self.moderation.taken(bytes, || frame.connection());
+            self.moderation.taken(bytes, || frame.connection(&reader));
             if !self.hardware.contains(frame.needed) {
-                match self.cut.begin(token, &frame.reader, &offload, mtu.into()) {
+                match self.cut.begin(token, &reader, &offload, mtu.into()) {
                     Ok(()) => self.taken(bytes),
                     Err(token) => self.refuse(queue, token),
                 }
                 continue;
             }
-            let Some(count) = locate(&frame.reader, &mut self.segments) else {
+            let Some(count) = locate(&reader, &mut self.segments) else {
                 self.refuse(queue, token);
                 continue;
             };

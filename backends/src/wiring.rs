@@ -73,7 +73,7 @@ impl<D: Device> Domain<D> {
     fn work(&mut self) {
         loop {
             let signals = self.backend.turn();
-            if let Some(trouble) = &signals.trouble {
+            if let Some(trouble) = self.backend.take_trouble() {
                 pd::log!("{trouble}");
             }
             if let (true, Some(pause)) = (signals.ask_for_pause, self.pause) {
@@ -87,9 +87,11 @@ impl<D: Device> Domain<D> {
             if let (true, Some(driver)) = (signals.driver, self.driver) {
                 driver.defer_notify();
             }
-            for (index, wire) in self.wires.iter().enumerate() {
-                if let (true, Some(wire)) = (signals.wires >> index & 1 != 0, wire) {
-                    wire.defer_notify();
+            if signals.wires != 0 {
+                for (index, wire) in self.wires.iter().enumerate() {
+                    if let (true, Some(wire)) = (signals.wires >> index & 1 != 0, wire) {
+                        wire.defer_notify();
+                    }
                 }
             }
             if !signals.again {

@@ -1,7 +1,7 @@
 //! What the guest wants to transmit: its header read once, and checked (virtIO 1.2 §5.1.6.2.1).
 
 use sel4cp_model::net::{ETHERNET_HEADER, Features, Header as NetHeader, VLAN_TAG};
-use sel4cp_queue::{Chain, Reader};
+use sel4cp_queue::Reader;
 use sel4cp_ring::net::Offload;
 use sel4cp_ring::request::Segment;
 
@@ -42,30 +42,29 @@ fn offload(header: &NetHeader, accepted: Features) -> Option<(Offload, Features)
 }
 
 /// What the guest wants to transmit.
-pub(super) struct Frame<'s> {
-    pub(super) reader: Reader<'s>,
+pub(super) struct Frame {
     pub(super) bytes: u64,
     pub(super) offload: Offload,
     /// The features of one who does that.
     pub(super) needed: Features,
 }
 
-impl Frame<'_> {
-    /// What tells its connection from others, if anything does: the ports, which is what a sum to be finished begins with.
-    pub(super) fn connection(&self) -> u32 {
+impl Frame {
+    /// What tells its connection from others, if anything does: the ports, which is what a sum to be finished begins with. `reader` is
+    /// before the frame's bytes.
+    pub(super) fn connection(&self, reader: &Reader<'_>) -> u32 {
         if !self.offload.needs_csum {
             return 0;
         }
-        let mut reader = self.reader.clone();
+        let mut reader = reader.clone();
         reader.skip(self.offload.csum_start.into());
         let ports = reader.read_obj::<[u8; 4]>();
         ports.map_or(0, u32::from_ne_bytes)
     }
 }
 
-/// Checks what the guest wants to transmit.
-pub(super) fn frame<'s>(chain: &Chain<'s>, mtu: u16, accepted: Features) -> Option<Frame<'s>> {
-    let mut reader = chain.reader();
+/// Checks what the guest wants to transmit, which `reader` is before, and takes `reader` to the frame's bytes.
+pub(super) fn frame(reader: &mut Reader<'_>, mtu: u16, accepted: Features) -> Option<Frame> {
     let header = reader.read_obj::<NetHeader>().ok()?;
     let (offload, needed) = offload(&header, accepted)?;
     let bytes = reader.remaining();
@@ -76,7 +75,6 @@ pub(super) fn frame<'s>(chain: &Chain<'s>, mtu: u16, accepted: Features) -> Opti
         return None;
     }
     Some(Frame {
-        reader,
         bytes,
         offload,
         needed,

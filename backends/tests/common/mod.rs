@@ -83,13 +83,12 @@ impl<D: Device> Bench<D> {
                 wires,
                 ask_for_pause,
                 again,
-                trouble,
             } = self.backend.turn();
             self.vmm_notified += usize::from(vmm);
             self.driver_notified += usize::from(driver);
             self.wires_notified |= wires;
             self.asked_for_pause += usize::from(ask_for_pause);
-            self.trouble = trouble.or(self.trouble);
+            self.trouble = self.backend.take_trouble().or(self.trouble);
             if !again {
                 let changes = self.vmm.poll();
                 assert!(
