@@ -170,23 +170,13 @@ impl Context {
     }
 }
 
-/// General register `x` of `vcpu`, which is stopped, with no more words than that takes; 31 is the zero register.
+/// General register `x` of `vcpu`, which is stopped; 31 is the zero register.
 ///
 /// # Errors
 /// The kernel's.
 #[inline]
 pub fn general(vcpu: Vcpu, x: u8) -> Result<u64, Error> {
-    let Some(index) = context_word(x) else {
-        return Ok(0);
-    };
-    let mut first = [0; FIRST_WORDS];
-    match first.get_mut(..=index) {
-        Some(words) => {
-            vcpu.read_regs(words)?;
-            Ok(words.last().copied().unwrap_or(0))
-        }
-        None => Context::new(vcpu).word(index),
-    }
+    context_word(x).map_or(Ok(0), |index| vcpu.read_word(index))
 }
 
 /// Moves `vcpu`, which waits for the answer to its fault, to `pc`.

@@ -88,6 +88,17 @@ impl Vcpu {
         read_registers(self.tcb(), false, words)
     }
 
+    /// Reads word `index` of its general registers, counted as by [`sel4cp_abi::vcpu::context_word`]: the kernel copies those before it too,
+    /// and nobody else does.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no such vCPU or no such word.
+    pub fn read_word(self, index: usize) -> Result<u64, Error> {
+        let label = with(|state| state.labels.get().tcb_read_registers);
+        invoke(self.tcb(), label, &[0, index as u64 + 1])?;
+        Ok(get_mr(index))
+    }
+
     /// Reads the first general registers and stops the vCPU, in one call: it is not waiting for the answer to its
     /// fault any more.
     ///
@@ -238,6 +249,7 @@ mod tests {
         let mut words = [0; 4];
         VCPU.read_regs(&mut words).unwrap();
         assert_eq!(words, [0x4000_0000, 0, 5, 42]);
+        assert_eq!(VCPU.read_word(3), Ok(42));
         assert_eq!(host::context_of(VCPU)[CONTEXT_PC], 0x4000_0000);
         VCPU.write_register(VcpuRegister::VbarEl1, 7).unwrap();
         assert_eq!(VCPU.read_register(VcpuRegister::VbarEl1), Ok(7));

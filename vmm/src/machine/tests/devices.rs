@@ -20,7 +20,13 @@ fn a_kick_is_one_write_and_a_notification_with_the_next_receive() {
 fn a_store_reads_no_more_registers_than_it_takes() {
     let mut fixture = Fixture::running(1);
     fixture.drive();
-    for (register, words) in [(0, Some(4)), (8, Some(12)), (19, Some(36)), (31, None)] {
+    for (register, words) in [
+        (0, Some(4)),
+        (8, Some(12)),
+        (9, Some(18)),
+        (19, Some(25)),
+        (31, None),
+    ] {
         let syndrome = STORE & !(31 << 16) | register << 16;
         fixture.fault(CPU0, VM, &[0x1000, REGISTERS + 0x64, 0, syndrome]);
         let read = words.map(|words| Call::ReadRegs(CPU0, words));
