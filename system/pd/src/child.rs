@@ -88,8 +88,8 @@ impl Vcpu {
         read_registers(self.tcb(), false, words)
     }
 
-    /// Reads word `index` of its general registers, counted as by [`sel4cp_abi::vcpu::context_word`]: the kernel copies those before it too,
-    /// and nobody else does.
+    /// Reads word `index` of its general registers, counted as by [`sel4cp_abi::vcpu::context_word`]. The kernel hands over those before
+    /// it too; they are not looked at.
     ///
     /// # Errors
     /// The kernel's, if there is no such vCPU or no such word.
