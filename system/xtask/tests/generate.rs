@@ -256,7 +256,7 @@ fn devices_are_where_the_drivers_look() {
     let root = made.folder.path().join("root");
     let expected = format!(
         "-nic none -global virtio-mmio.force-legacy=false \
-         -drive file={},format=raw,if=none,id=linux_block,cache=writeback,discard=unmap \
+         -drive file={},format=raw,if=none,id=linux_block,cache=writeback,discard=unmap,werror=report \
          -device virtio-blk-device,drive=linux_block,bus=virtio-mmio-bus.0 \
          -netdev user,id=linux_net \
          -device virtio-net-device,netdev=linux_net,mac=52:54:00:00:00:01,bus=virtio-mmio-bus.8",

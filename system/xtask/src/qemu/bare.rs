@@ -30,7 +30,7 @@ impl Bare {
         command
             .args(["-machine", "virt", "-cpu", &self.cpu, "-m"])
             .arg(format!("{}M", self.memory >> 20))
-            .args(["-smp", &self.vcpus.to_string()])
+            .args(["-smp", &super::processors(self.vcpus)])
             .args(["-nographic", "-serial", "null", "-monitor", "none"])
             .arg("-kernel")
             .arg(&self.kernel);
@@ -68,7 +68,7 @@ mod tests {
         let command = bare.command(Path::new("qemu"), Serial::Program);
         assert_eq!(
             crate::process::shown(&command),
-            "qemu -machine virt -cpu cortex-a53 -m 256M -smp 2 -nographic -serial null -monitor none -kernel Image \
+            "qemu -machine virt -cpu cortex-a53 -m 256M -smp 2,maxcpus=2 -nographic -serial null -monitor none -kernel Image \
              -append 'console=hvc0 nokaslr' -device virtio-serial-device -chardev stdio,id=console,signal=off \
              -device virtconsole,chardev=console -nic none"
         );

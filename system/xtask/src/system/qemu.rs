@@ -37,8 +37,9 @@ fn drive(id: &str, block: &Block, root: &Path) -> String {
     // A comma ends a value, two are one.
     let file = root.to_string_lossy().replace(',', ",,");
     let read_only = if block.read_only { ",readonly=on" } else { "" };
+    // A full disk below the file is the guest's error to see. QEMU's own way is to stop the machine without a word.
     format!(
-        "file={file},format=raw,if=none,id={id},cache={},discard=unmap{read_only}",
+        "file={file},format=raw,if=none,id={id},cache={},discard=unmap,werror=report{read_only}",
         block.cache
     )
 }
@@ -69,7 +70,7 @@ mod tests {
         };
         assert_eq!(
             drive("a_block", &block, Path::new("/tmp/a,b.img")),
-            "file=/tmp/a,,b.img,format=raw,if=none,id=a_block,cache=none,discard=unmap,readonly=on"
+            "file=/tmp/a,,b.img,format=raw,if=none,id=a_block,cache=none,discard=unmap,werror=report,readonly=on"
         );
     }
 
