@@ -56,6 +56,19 @@ pub fn pattern(length: u64, seed: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn no_whole_system_is_among_the_host_tests() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        for file in std::fs::read_dir(folder.join("tests")).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let entry = format!("name = \"{name}\"\nrequired-features = [\"qemu\"]");
+            assert!(manifest.contains(&entry), "expected in Cargo.toml: {entry}");
+        }
+    }
 
     #[test]
     fn hashes_are_those_of_sha256sum() {

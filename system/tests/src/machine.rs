@@ -1,6 +1,7 @@
 //! A machine that runs, and what a test asks of it.
 
 use crate::sha256;
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::net::UnixStream;
@@ -215,6 +216,23 @@ impl Machine {
             "QEMU's answer has no flush_operations: {answer}"
         );
         sum
+    }
+
+    /// How long the host has worked for each core.
+    pub fn core_times(&self) -> Vec<Duration> {
+        let answer: Value =
+            serde_json::from_str(&ask(&self.monitor, "query-cpus-fast")).expect("QEMU speaks JSON");
+        let cores = answer
+            .get("return")
+            .and_then(Value::as_array)
+            .expect("a list of cores");
+        let time = |core: &Value| {
+            let path = format!("/proc/{}/schedstat", core["thread-id"]);
+            let text = std::fs::read_to_string(path).expect("each core has a thread");
+            let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+            Duration::from_nanos(nanoseconds.expect("Linux counts"))
+        };
+        cores.iter().map(time).collect()
     }
 
     fn shell_prompt(&mut self) {

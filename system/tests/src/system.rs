@@ -56,6 +56,12 @@ impl System {
         self
     }
 
+    /// On several cores; `None`: the kernel that the tests are for uses one only.
+    pub fn on_several_cores(mut self) -> Option<Self> {
+        self.options.kernel = self.options.kernel.on_several_cores()?;
+        Some(self)
+    }
+
     /// Adds `bytes` of room to each guest's disk behind its file system.
     pub fn spare_disk(mut self, bytes: u64) -> Self {
         self.spare = bytes;

@@ -126,8 +126,8 @@ while True:
         break
     print(len(message))
 END
-socat -u VSOCK-LISTEN:5000 CREATE:/tmp/got & \
-python3 /tmp/messages.py > /tmp/messages &",
+(socat -u VSOCK-LISTEN:5000 CREATE:/tmp/got; touch /tmp/stream) & \
+(python3 /tmp/messages.py > /tmp/messages; touch /tmp/ends) &",
     );
     two.run("until [ -e /tmp/listens ]; do sleep 0.1; done; sleep 0.5");
     two.focus("one");
@@ -145,7 +145,10 @@ END
 python3 /tmp/messages.py",
     );
     two.focus("two");
-    two.run_within("wait", 120);
+    two.run_within(
+        "until [ -e /tmp/stream -a -e /tmp/ends ]; do sleep 0.1; done",
+        120,
+    );
     assert_eq!(two.run("sha256sum < /tmp/got"), sent);
     assert_eq!(two.run("cat /tmp/messages"), "3\n1\n5000\n64\n60000\n3\n");
     // One that reboots takes its connections with it, and comes back.

@@ -13,7 +13,7 @@ use roxmltree::Document;
 use sel4cp_abi::config::{BackendConfig, ServicesConfig, VmmConfig, VsockConfig, Wire};
 use support::made::{self, bundled, written};
 use support::sdf::Sdf;
-use xtask::system::KernelKind;
+use xtask::system::{KernelKind, System};
 
 #[test]
 fn a_network_for_bulk_waits_for_its_guest() {
@@ -78,6 +78,72 @@ fn vcpus_of_a_guest_share_its_time() {
         let size = format!("0x00 0x80a0000 0x00 {:#x}>", vcpus * 0x2_0000);
         assert!(tree.contains(&size), "{size} in {tree}");
     }
+}
+
+#[test]
+fn all_of_a_guest_is_on_its_core() {
+    let all = "memory = \"64M\"\n[vm.block]\n[vm.net]\n[vm.vsock]\n";
+    let (_folder, path) = written(&format!(
+        "[[vm]]\nname = \"a\"\n{all}[[vm]]\nname = \"b\"\ncore = 3\n{all}"
+    ));
+    let made = made::make(&path, None, KernelKind::Sel4);
+    let text = made.sdf();
+    let document = Document::parse(&text).unwrap();
+    let sdf = Sdf::new(&document);
+    let placed = sdf.domains.iter().filter(|(_, pd)| pd.has_attribute("cpu"));
+    let mut names: Vec<_> = placed
+        .map(|(name, pd)| (*name, pd.attribute("cpu")))
+        .collect();
+    names.sort_unstable();
+    let expected = [
+        "b_blk_driver",
+        "b_block",
+        "b_console",
+        "b_net",
+        "b_net_driver",
+        "b_net_pause",
+        "b_vmm",
+        "b_vsock",
+    ];
+    assert_eq!(names, expected.map(|name| (name, Some("3"))));
+    // Its vCPUs are where their VMM is, if nothing else is said.
+    assert!(
+        !document
+            .descendants()
+            .any(|node| node.has_tag_name("vcpu") && node.has_attribute("cpu"))
+    );
+    let picture = &made.generated.picture;
+    assert!(
+        picture.contains("b_vmm         vmm, core 3, guest b"),
+        "{picture}"
+    );
+    assert!(!picture.contains("a_vmm         vmm, core"), "{picture}");
+    let refused = made.packed().unwrap_err().to_string();
+    assert!(
+        refused.contains("found cpu 3: the bundled kernel runs on one core"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_core_that_the_kernel_does_not_use_is_refused() {
+    let (_folder, path) = written("[[vm]]\nname = \"a\"\n[[vm]]\nname = \"b\"\ncore = 2\n");
+    let system = System::load(&path).unwrap();
+    system.check_cores(3, "seL4, smp-release").unwrap();
+    let refused = |cores, kernel| {
+        let error = system.check_cores(cores, kernel).unwrap_err().to_string();
+        let (_, said) = error.split_once(".toml:").unwrap();
+        said.to_owned()
+    };
+    assert_eq!(
+        refused(1, "bundled kernel, release"),
+        "6: found `core = 2`; expected 0 (bundled kernel, release, uses one core); write nothing in its place, or build it with \
+         `--kernel sel4 --config smp-release`"
+    );
+    assert_eq!(
+        refused(2, "seL4, smp-release"),
+        "6: found `core = 2`; expected a number from 0 to 1 (seL4, smp-release); write `core = 1`"
+    );
 }
 
 #[test]

@@ -8,6 +8,9 @@ use sel4cp_abi::label::Labels;
 use std::fmt;
 use std::path::PathBuf;
 
+/// What the names of configurations for several cores begin with.
+const SMP: &str = "smp-";
+
 /// The kernel that a system is built for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kernel {
@@ -87,23 +90,39 @@ impl Kernel {
         }
     }
 
+    /// The same kernel on several cores, if it can be had so.
+    pub fn on_several_cores(self) -> Option<Self> {
+        match self {
+            Self::Bundled(_) => None,
+            Self::Sel4 { sdk, config } if config.starts_with(SMP) => {
+                Some(Self::Sel4 { sdk, config })
+            }
+            Self::Sel4 { sdk, config } => Some(Self::Sel4 {
+                sdk,
+                config: format!("{SMP}{config}"),
+            }),
+        }
+    }
+
     /// Checks that it can be had for `system`.
     pub(super) fn find(&self, system: &System) -> Result<Found> {
-        match self {
+        let found = match self {
             Self::Bundled(_) if !system.is_qemu() => bail!(
                 "the bundled kernel does not run on {}; expected --kernel sel4 with it",
                 system.board()
             ),
-            Self::Bundled(configuration) => Ok(Found::Bundled(*configuration)),
+            Self::Bundled(configuration) => Found::Bundled(*configuration),
             Self::Sel4 { sdk, config } => {
                 let wanted = sdk::Wanted {
                     board: system.board(),
                     config,
                     kernel: &system.kernel_needs(),
                 };
-                Ok(Found::Sel4(Sdk::open(sdk, wanted)?))
+                Found::Sel4(Sdk::open(sdk, wanted)?)
             }
-        }
+        };
+        system.check_cores(found.cores(), &self.to_string())?;
+        Ok(found)
     }
 }
 
@@ -121,6 +140,16 @@ impl fmt::Display for Kernel {
 pub(super) enum Found {
     Bundled(Configuration),
     Sel4(Sdk),
+}
+
+impl Found {
+    /// How many cores it uses.
+    pub(super) const fn cores(&self) -> u32 {
+        match self {
+            Self::Bundled(_) => 1,
+            Self::Sel4(sdk) => sdk.processors,
+        }
+    }
 }
 
 /// What generated files depend on.
@@ -173,8 +202,14 @@ mod tests {
             config: "smp-release".into(),
         };
         assert_eq!(sel4.to_string(), "seL4, smp-release");
-        assert_eq!(sel4.debug().to_string(), "seL4, debug");
+        assert_eq!(sel4.clone().debug().to_string(), "seL4, debug");
+        assert_eq!(sel4.clone().on_several_cores(), Some(sel4.clone()));
+        assert_eq!(
+            sel4.clone().debug().on_several_cores().unwrap().to_string(),
+            "seL4, smp-debug"
+        );
         let bundled = Kernel::Bundled(Configuration::Release);
+        assert_eq!(bundled.clone().on_several_cores(), None);
         assert_eq!(bundled.to_string(), "bundled kernel, release");
         assert_eq!(bundled.debug(), Kernel::Bundled(Configuration::Debug));
     }

@@ -207,10 +207,7 @@ fn complete(
     Ok(Built {
         image: folder.join("loader.img"),
         report: folder.join("report.txt"),
-        processors: match kernel {
-            Found::Bundled(_) => 1,
-            Found::Sel4(sdk) => sdk.processors,
-        },
+        processors: kernel.cores(),
         cpu: options.cpu().to_owned(),
         system,
         folder,

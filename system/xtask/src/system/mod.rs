@@ -9,6 +9,7 @@
 //! | `[[vm]]` | `name` | letters a-z, digits and `_` | an error |
 //! | | `memory` | a size such as `"256M"`, a multiple of 2M | `"256M"` |
 //! | | `vcpus` | 1 to 4, which share one core | 1 |
+//! | | `core` | the core that it runs on, with its VMM, its backends and its drivers | 0 |
 //! | | `kernel` | `"debian"` or the path of an arm64 Image | `"debian"` |
 //! | | `initrd` | `"debian"`, `"none"` or a path | `"debian"` |
 //! | | `root` | `"debian"` or the path of a raw disk image; `"none"` without `[vm.block]` | `"debian"` |

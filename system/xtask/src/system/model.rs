@@ -1,6 +1,7 @@
 //! A checked system: what the rest of the tool works on.
 
 use super::board::{Board, Controller};
+use super::error::{Error, Mistake, Result};
 use sel4cp_abi::config::Access;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub struct Guest {
     pub memory: u64,
     /// Number of vCPUs.
     pub vcpus: u32,
+    /// The core that its vCPUs and its PDs run on.
+    pub core: u32,
     /// Its kernel, never [`Source::None`].
     pub kernel: Source,
     /// Its initial RAM disk.
@@ -64,6 +67,7 @@ pub(super) struct Lines {
     pub(super) initrd: usize,
     pub(super) root: usize,
     pub(super) memory: usize,
+    pub(super) core: usize,
 }
 
 /// A guest's console.
@@ -174,6 +178,34 @@ impl System {
             needs.push(("EXPORT_PTMR_USER", "true"));
         }
         needs
+    }
+
+    /// Checks that `kernel`, which uses so many `cores`, has each guest's.
+    ///
+    /// # Errors
+    /// Every guest that asks for another one, with file and line.
+    pub fn check_cores(&self, cores: u32, kernel: &str) -> Result<()> {
+        let beyond = self.guests.iter().filter(|guest| guest.core >= cores);
+        let mistakes: Vec<_> = beyond
+            .map(|guest| Mistake {
+                file: self.path.clone(),
+                line: Some(guest.lines.core),
+                found: format!("`core = {}`", guest.core),
+                expected: match cores {
+                    1 => format!("0 ({kernel}, uses one core)"),
+                    _ => format!("a number from 0 to {} ({kernel})", cores.saturating_sub(1)),
+                },
+                write: match cores {
+                    1 => "nothing in its place, or build it with `--kernel sel4 --config smp-release`".to_owned(),
+                    _ => format!("`core = {}`", cores.saturating_sub(1)),
+                },
+            })
+            .collect();
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Mistakes(mistakes))
+        }
     }
 
     /// Whether any guest may use the control service.

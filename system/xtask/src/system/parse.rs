@@ -20,6 +20,8 @@ const DEFAULT_MEMORY: u64 = 256 << 20;
 const DEFAULT_COMMAND_LINE: &str = "console=hvc0 nokaslr kpti=off";
 /// Longest command line (Linux' COMMAND_LINE_SIZE on arm64, with its NUL).
 const MAX_COMMAND_LINE: usize = 2047;
+/// Highest number of a core (Microkit's are bytes); how many there are is the kernel's to say.
+const LAST_CORE: u32 = u8::MAX as u32;
 /// Longest name of a guest, so that `NAME.net_driver` fits a name of the configuration.
 const MAX_NAME: usize = 20;
 /// Columns of a console that does not say: Linux takes a terminal of unknown size for one of 0 by 0.
@@ -113,6 +115,7 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         "name",
         "memory",
         "vcpus",
+        "core",
         "kernel",
         "initrd",
         "root",
@@ -171,11 +174,13 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
         "",
         1,
     );
+    let core = vm.number("core", 0..=LAST_CORE, "", 1);
     let command_line = command_line(vm, earlycon);
     Some(Guest {
         name: name(vm)?,
         memory,
         vcpus: vcpus.map_or(1, |vcpus| vcpus.value),
+        core: core.as_ref().map_or(0, |core| core.value),
         kernel,
         initrd,
         root,
@@ -191,6 +196,7 @@ fn guest(vm: &Section<'_>, index: usize, folder: &Path) -> Option<Guest> {
             initrd: initrd_line,
             root: root_line,
             memory: memory_line,
+            core: core.map_or(vm.line(), |core| core.line),
         },
     })
 }

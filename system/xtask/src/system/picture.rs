@@ -37,6 +37,9 @@ pub(super) fn picture(
             let number = interrupt.number - if interrupt.number < 32 { 16 } else { 32 };
             let _ = write!(text, ", {kind} {number}");
         }
+        if pd.core != 0 {
+            let _ = write!(text, ", core {}", pd.core);
+        }
         if pd.program == Program::Supervisor {
             text.push_str(", parent of all others");
         }

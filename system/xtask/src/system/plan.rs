@@ -78,6 +78,8 @@ pub(super) struct Pd {
     pub(super) name: String,
     pub(super) program: Program,
     pub(super) priority: u8,
+    /// Where it runs, and its virtual machine.
+    pub(super) core: u32,
     pub(super) maps: Vec<Map>,
     /// Channel id and interrupt.
     pub(super) interrupts: Vec<(u32, Interrupt)>,
@@ -155,6 +157,7 @@ impl Plan {
             name,
             program,
             priority: self::program(program).1,
+            core: 0,
             maps: Vec::new(),
             interrupts: Vec::new(),
             machine: None,
@@ -169,6 +172,13 @@ impl Plan {
     pub(super) fn lower(&mut self, pd: PdId) {
         if let Some(pd) = self.pds.get_mut(pd.0) {
             pd.priority = GUEST_PRIORITY;
+        }
+    }
+
+    /// Has all protection domains but the first `count` run on `core`.
+    pub(super) fn settle(&mut self, count: usize, core: u32) {
+        for pd in self.pds.iter_mut().skip(count) {
+            pd.core = core;
         }
     }
 

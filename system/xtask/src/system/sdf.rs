@@ -81,12 +81,16 @@ fn open(text: &mut String, plan: &Plan, pd: &Pd, id: Option<usize>) {
     } else {
         ""
     };
+    let core = match pd.core {
+        0 => String::new(),
+        core => format!(" cpu=\"{core}\""),
+    };
     let depth = if id.is_some() { 2 } else { 1 };
     let indent = depth * INDENT;
     let id = id.map(|id| format!(" id=\"{id}\"")).unwrap_or_default();
     let _ = writeln!(
         text,
-        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}{}>",
+        "{:indent$}<protection_domain name=\"{}\"{id} priority=\"{priority}\" stack_size=\"{STACK_BYTES:#x}\" fpu=\"false\"{smc}{core}{}>",
         "",
         pd.name,
         slice(PD_SLICE)

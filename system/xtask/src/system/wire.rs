@@ -166,6 +166,7 @@ impl<'a> Wiring<'a> {
         let guest = input.guest;
         let name = &guest.name;
         let map = &self.board.guest;
+        let others = self.plan.pds.len();
         let vmm = self.plan.domain(format!("{name}_vmm"), Program::Vmm);
         self.plan.machine(vmm, name.clone(), guest.vcpus);
         let ram_area = Area {
@@ -267,6 +268,7 @@ impl<'a> Wiring<'a> {
             devices: register_files(map.device, &devices),
         };
         self.configure(vmm, &config);
+        self.plan.settle(others, guest.core);
         Ok(())
     }
 
