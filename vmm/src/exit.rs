@@ -26,6 +26,8 @@ pub enum Exit {
     Smc,
     /// An access to a system register that the kernel does not give to guests.
     SystemRegister(SystemRegister),
+    /// An instruction of an extension that the kernel does not give to guests.
+    Extension(Extension),
     /// HVC, which the kernel takes for a system call of its own and does not know.
     Hypercall {
         /// Where the instruction is.
@@ -64,6 +66,17 @@ pub enum Wait {
     Interrupt,
     /// WFE, or WFIT and WFET, which may return at any time.
     Event,
+}
+
+/// An extension of the architecture with registers of its own, which no kernel saves for a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// FEAT_PAuth.
+    PointerAuthentication,
+    /// FEAT_SVE.
+    Sve,
+    /// FEAT_SME.
+    Sme,
 }
 
 /// A trapped MRS or MSR.
@@ -176,9 +189,12 @@ pub enum FaultStatus {
 /// Exception classes that reach a VMM (EC).
 mod class {
     pub(super) const WFX: u8 = 0x01;
+    pub(super) const PAUTH: u8 = 0x09;
     pub(super) const SMC32: u8 = 0x13;
     pub(super) const SMC64: u8 = 0x17;
     pub(super) const SYSTEM_REGISTER: u8 = 0x18;
+    pub(super) const SVE: u8 = 0x19;
+    pub(super) const SME: u8 = 0x1d;
 }
 
 impl Exit {
@@ -238,6 +254,9 @@ impl Exit {
                     read: esr & 1 != 0,
                 })
             }
+            class::PAUTH => Self::Extension(Extension::PointerAuthentication),
+            class::SVE => Self::Extension(Extension::Sve),
+            class::SME => Self::Extension(Extension::Sme),
             _ => Self::Other { label, word: esr },
         }
     }
@@ -403,6 +422,13 @@ mod tests {
                 word: 0x1e00_0000
             }
         );
+        for (esr, extension) in [
+            (0x2600_0000, Extension::PointerAuthentication),
+            (0x6600_0000, Extension::Sve),
+            (0x7600_0002, Extension::Sme),
+        ] {
+            assert_eq!(trap(esr), Exit::Extension(extension));
+        }
         let mut words = [0; 13];
         for (index, word) in (0..).zip(&mut words) {
             *word = 100 + index;

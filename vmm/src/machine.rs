@@ -275,7 +275,7 @@ impl Machine {
             }
             Exit::SystemRegister(register) => self.system_register(vcpu, register)?,
             Exit::Fetch { .. } => Context::new(vcpu).take(Exception::Fetch)?,
-            Exit::Other { .. } => return Err(Cause::Exit(exit)),
+            Exit::Extension(_) | Exit::Other { .. } => return Err(Cause::Exit(exit)),
         }
         Ok(false)
     }

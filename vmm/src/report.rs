@@ -1,6 +1,6 @@
 //! Why a guest was stopped, and what is said about it.
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Extension};
 use crate::load;
 use crate::vcpu::Context;
 use core::fmt;
@@ -51,6 +51,18 @@ fn describe(exit: &Exit, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f,
             "instruction fetch from {address:#x}, pc {ip:#x}, {syndrome:?}"
         ),
+        Exit::Extension(extension) => {
+            let (name, word) = match extension {
+                Extension::PointerAuthentication => ("pointer authentication", "nopauth"),
+                Extension::Sve => ("SVE", "nosve"),
+                Extension::Sme => ("SME", "nosme"),
+            };
+            write!(
+                f,
+                "found an instruction of {name}, which guests do not have; expected a kernel that uses none (Linux: `arm64.{word}` on its \
+                 command line), or a processor without it"
+            )
+        }
         Exit::Other { label, word } => {
             write!(f, "message with label {label}, first word {word:#x}")
         }

@@ -161,7 +161,7 @@ fn a_guest_without_devices_has_a_console() {
     for (text, there) in [
         ("stdout-path = \"/pl011@9000000\"", true),
         (
-            "bootargs = \"console=hvc0 nokaslr kpti=off earlycon\"",
+            "bootargs = \"console=hvc0 nokaslr kpti=off arm64.nosve arm64.nopauth earlycon\"",
             true,
         ),
         ("linux,initrd-start", false),

@@ -13,7 +13,7 @@
 //! | | `kernel` | `"debian"` or the path of an arm64 Image | `"debian"` |
 //! | | `initrd` | `"debian"`, `"none"` or a path | `"debian"` |
 //! | | `root` | `"debian"` or the path of a raw disk image; `"none"` without `[vm.block]` | `"debian"` |
-//! | | `command_line` | the kernel's | `"console=hvc0 nokaslr kpti=off"` |
+//! | | `command_line` | the kernel's | `"console=hvc0 nokaslr kpti=off arm64.nosve arm64.nopauth"` |
 //! | | `earlycon` | output from the kernel's first line on | `false` |
 //! | `[vm.console]` | `columns`, `rows` | 1 to 65535 | 80, 25 |
 //! | `[vm.block]` | `read_only` | the guest must not write | `false` |

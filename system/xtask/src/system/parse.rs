@@ -16,8 +16,9 @@ const MIN_MEMORY: u64 = 32 << 20;
 /// RAM of a guest that does not say.
 const DEFAULT_MEMORY: u64 = 256 << 20;
 /// The command line of a guest that does not say. Without `nokaslr` and `kpti=off`, system calls are several times
-/// dearer under emulation when the device tree of the machine that it is compared with has a kaslr-seed.
-const DEFAULT_COMMAND_LINE: &str = "console=hvc0 nokaslr kpti=off";
+/// dearer under emulation when the device tree of the machine that it is compared with has a kaslr-seed. The last two keep Linux
+/// from extensions whose registers no kernel saves for a guest.
+const DEFAULT_COMMAND_LINE: &str = "console=hvc0 nokaslr kpti=off arm64.nosve arm64.nopauth";
 /// Longest command line (Linux' COMMAND_LINE_SIZE on arm64, with its NUL).
 const MAX_COMMAND_LINE: usize = 2047;
 /// Highest number of a core (Microkit's are bytes); how many there are is the kernel's to say.
