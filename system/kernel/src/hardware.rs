@@ -1,4 +1,4 @@
-//! The hardware below the decisions: QEMU's virt machine with a GICv2, one core, at EL2.
+//! The hardware below the decisions: QEMU's virt machine, one core, at EL2.
 
 pub(crate) mod clear;
 pub(crate) mod clock;

@@ -5,7 +5,7 @@ use crate::id::DomainId;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 
-/// One past the last INTID of a GICv2.
+/// One past the last INTID of a shared interrupt.
 const INTERRUPTS: usize = 1020;
 
 /// Whose interrupts are whose.

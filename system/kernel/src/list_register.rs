@@ -1,8 +1,8 @@
-//! List registers of the GICv2's virtual interface (GICH_LR), and what may be injected.
+//! List registers of the virtual CPU interface, as a GICv2 has them (GICH_LR) and as a GICv3 (`ICH_LR<n>_EL2`), and what may be injected.
 
 use sel4cp_abi::message::Error;
 
-/// A list register's value.
+/// A list register's value, in the form of a GICv2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListRegister(pub u32);
 
@@ -36,6 +36,29 @@ impl ListRegister {
             2 => State::Active,
             _ => State::Both,
         }
+    }
+
+    /// The same in the form of a GICv3.
+    pub fn to_v3(self) -> u64 {
+        let field = |shift: u32, mask: u32| u64::from(self.0 >> shift & mask);
+        field(0, 0x3ff)
+            | field(19, 1) << 41
+            | field(23, 31) << 48
+            | field(30, 1) << 60
+            | field(28, 3) << 62
+    }
+
+    /// From the form of a GICv3.
+    pub fn from_v3(value: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "masked")]
+        let field = |shift: u32, mask: u64| (value >> shift & mask) as u32;
+        Self(
+            field(0, 0x3ff)
+                | field(41, 1) << 19
+                | field(48, 31) << 23
+                | field(60, 1) << 30
+                | field(62, 3) << 28,
+        )
     }
 
     /// The same, no longer telling the end of the interrupt.
@@ -108,6 +131,20 @@ mod tests {
         assert_eq!(value.0, 1 << 30 | 1 << 28 | 31 << 23 | 1 << 19 | 48);
         assert_eq!(value.state(), State::Pending);
         assert_eq!(value.without_end().0 & 1 << 19, 0);
+    }
+
+    #[test]
+    fn the_two_forms_say_the_same() {
+        let (_, value) = inject(2 << 32 | 1 << 24 | 31 << 16 | 48, 4, FREE).unwrap();
+        assert_eq!(value.to_v3(), 1 << 62 | 1 << 60 | 31 << 48 | 1 << 41 | 48);
+        for value in [
+            value,
+            value.without_end(),
+            ListRegister(3 << 28 | 1023),
+            ListRegister(0),
+        ] {
+            assert_eq!(ListRegister::from_v3(value.to_v3()), value);
+        }
     }
 
     #[test]

@@ -50,6 +50,12 @@ impl System {
         self
     }
 
+    /// On `board`, by the tool's name.
+    pub fn board(mut self, board: &str) -> Self {
+        self.options.board = Some(board.to_owned());
+        self
+    }
+
     /// The kernel's debug configuration.
     pub fn debug(mut self) -> Self {
         self.options.kernel = self.options.kernel.debug();

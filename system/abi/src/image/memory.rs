@@ -1,8 +1,9 @@
 //! The rules of a description about memory: the header, address spaces, mappings and clears.
 
 use super::{
-    BASE, Clear, Description, Domain, GIC_END, GIC_START, GICV_END, GUEST_TOP, Header, MAX_SPACES,
-    Mapping, PAGE, RAM_END, RAM_START, Refused, require, table_bytes,
+    BASE, Clear, Description, Domain, GIC_END, GIC_START, GICR_END, GICR_START, GICV_END,
+    GUEST_TOP, Header, MAX_SPACES, Mapping, PAGE, RAM_END, RAM_START, Refused, require,
+    table_bytes,
 };
 use crate::slot::{IPC_BUFFER, USER_TOP};
 use core::ops::Range;
@@ -164,7 +165,7 @@ impl Description<'_> {
             paddr,
         )?;
         check(
-            !overlap(&memory, &(GIC_START..GIC_END)),
+            !overlap(&memory, &(GIC_START..GIC_END)) && !overlap(&memory, &(GICR_START..GICR_END)),
             "the interrupt controller is the kernel's",
             paddr,
         )?;

@@ -9,7 +9,7 @@ use crate::slot::{CHANNELS, IPC_BUFFER, MAX_PDS, MAX_PRIORITY, NAME_LENGTH, USER
 const PHYSICAL_TIMER: u32 = 30;
 /// First shared peripheral interrupt; below are software-generated and private ones.
 const FIRST_SHARED: u32 = 32;
-/// One past the last INTID of a GICv2.
+/// One past the last INTID of a shared interrupt.
 const INTERRUPTS: u32 = 1020;
 /// Longest period in microseconds (an hour), so that times in timer ticks never overflow.
 const MAX_PERIOD: u64 = 3_600_000_000;

@@ -220,6 +220,9 @@ fn mappings_must_be_sorted_aligned_and_somebody_elses() {
     refused("mappings", "interrupt controller", |s| {
         s.mappings[4].paddr = GIC_START;
     });
+    refused("mappings", "interrupt controller", |s| {
+        s.mappings[4].paddr = GICR_END - PAGE;
+    });
     refused("mappings", "kernel's", |s| s.mappings[0].paddr = KERNEL_END);
     refused("mappings", "kernel's", |s| {
         s.mappings[0].paddr = 0x7900_0000

@@ -165,7 +165,9 @@ pub(crate) fn enable() -> u64 {
         let seen = WINDOW as usize + range.start..WINDOW as usize + range.end;
         map(&mut root, seen, range.start, attributes);
     };
-    see(gic::RANGE, device);
+    for range in gic::RANGES {
+        see(range, device);
+    }
     see(uart::BASE..uart::BASE + PAGE_SIZE, device);
     see(ram..text, writable);
     see(text..rodata, code);

@@ -1,6 +1,6 @@
 //! A vCPU's state while another is loaded.
 
-use super::gic::{Gic, VIRTUAL_ON};
+use super::gic::{Gic, Interface, VIRTUAL_ON};
 use super::registers;
 use sel4cp_abi::vcpu::VcpuRegister as R;
 use sel4cp_kernel::list_register::ListRegister;
@@ -38,8 +38,7 @@ const SWITCHED: [R; 20] = [
 pub(super) struct Vcpu {
     registers: [u64; R::COUNT],
     list_registers: [ListRegister; Self::LIST_REGISTERS as usize],
-    /// GICH_VMCR and GICH_APR.
-    interface: (u32, u32),
+    interface: Interface,
     /// Whether its VMM has not yet acknowledged the virtual timer's event.
     pub(super) timer_masked: bool,
 }
@@ -56,7 +55,10 @@ impl Vcpu {
         Self {
             registers,
             list_registers: [ListRegister(0); Self::LIST_REGISTERS as usize],
-            interface: (0, 0),
+            interface: Interface {
+                control: 0,
+                active: [0; 2],
+            },
             timer_masked: false,
         }
     }

@@ -60,12 +60,15 @@ impl Default for Options {
 impl Options {
     /// The variable that tells another process about a processor's model.
     pub const CPU: &str = "SEL4CP_CPU";
+    /// The same for a board.
+    pub const BOARD: &str = "SEL4CP_BOARD";
 
-    /// The kernel and the processor that the environment names.
+    /// The kernel, the processor and the board that the environment names.
     pub fn from_environment() -> Self {
         Self {
             kernel: Kernel::from_environment(),
             cpu: std::env::var(Self::CPU).ok(),
+            board: std::env::var(Self::BOARD).ok(),
             ..Self::default()
         }
     }
@@ -329,8 +332,11 @@ impl Built {
         Ok(qemu::command(
             &program,
             &self.image,
-            &self.cpu,
-            self.processors,
+            qemu::Hardware {
+                cpu: &self.cpu,
+                processors: self.processors,
+                gic: self.system.gic_version(),
+            },
             &self.generated.qemu,
             serial,
         ))
@@ -353,6 +359,7 @@ impl Built {
             kernel: files.kernel.clone(),
             initrd: files.initrd.clone(),
             cpu: self.cpu.clone(),
+            gic: self.system.gic_version(),
             vcpus: guest.vcpus,
             memory: guest.memory,
             command_line: guest.command_line.clone(),

@@ -13,6 +13,8 @@ pub struct Bare {
     pub initrd: Option<PathBuf>,
     /// The processor's model.
     pub cpu: String,
+    /// The GIC's version.
+    pub gic: u32,
     /// How many of them.
     pub vcpus: u32,
     /// Bytes of RAM.
@@ -28,7 +30,8 @@ impl Bare {
     pub fn command(&self, program: &Path, serial: Serial) -> Command {
         let mut command = Command::new(program);
         command
-            .args(["-machine", "virt", "-cpu", &self.cpu, "-m"])
+            .args(["-machine", &super::machine("virt", self.gic)])
+            .args(["-cpu", &self.cpu, "-m"])
             .arg(format!("{}M", self.memory >> 20))
             .args(["-smp", &super::processors(self.vcpus)])
             .args(["-nographic", "-serial", "null", "-monitor", "none"])
@@ -60,6 +63,7 @@ mod tests {
             kernel: "Image".into(),
             initrd: None,
             cpu: "cortex-a53".into(),
+            gic: 3,
             vcpus: 2,
             memory: 256 << 20,
             command_line: "console=hvc0 nokaslr".into(),
@@ -68,7 +72,7 @@ mod tests {
         let command = bare.command(Path::new("qemu"), Serial::Program);
         assert_eq!(
             crate::process::shown(&command),
-            "qemu -machine virt -cpu cortex-a53 -m 256M -smp 2,maxcpus=2 -nographic -serial null -monitor none -kernel Image \
+            "qemu -machine virt,gic-version=3 -cpu cortex-a53 -m 256M -smp 2,maxcpus=2 -nographic -serial null -monitor none -kernel Image \
              -append 'console=hvc0 nokaslr' -device virtio-serial-device -chardev stdio,id=console,signal=off \
              -device virtconsole,chardev=console -nic none"
         );

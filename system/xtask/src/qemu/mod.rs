@@ -54,26 +54,48 @@ impl Serial {
     }
 }
 
-/// The command that runs `image` on so many `processors` of the model `cpu` with the system's `devices`.
+/// The machine's processors and interrupt controller.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware<'a> {
+    /// The processors' model.
+    pub cpu: &'a str,
+    /// How many there are.
+    pub processors: u32,
+    /// The GIC's version.
+    pub gic: u32,
+}
+
+/// The command that runs `image` on this `hardware` with the system's `devices`.
 pub fn command(
     program: &Path,
     image: &Path,
-    cpu: &str,
-    processors: u32,
+    hardware: Hardware<'_>,
     devices: &[String],
     serial: Serial,
 ) -> Command {
     let mut command = Command::new(program);
+    let machine = machine(
+        "virt,virtualization=on,highmem=off,secure=off",
+        hardware.gic,
+    );
     command
-        .args(["-machine", "virt,virtualization=on,highmem=off,secure=off"])
-        .args(["-cpu", cpu, "-m", MEMORY]);
+        .args(["-machine", &machine])
+        .args(["-cpu", hardware.cpu, "-m", MEMORY]);
     command
-        .args(["-smp", &self::processors(processors)])
+        .args(["-smp", &processors(hardware.processors)])
         .args(serial.arguments())
         .arg("-device")
         .arg(loader(image))
         .args(devices);
     command
+}
+
+/// The `machine` with a GIC of this version, where it is not QEMU's own choice.
+fn machine(machine: &str, gic: u32) -> String {
+    match gic {
+        2 => machine.to_owned(),
+        _ => format!("{machine},gic-version={gic}"),
+    }
 }
 
 /// The machine's number of processors, with room for a second one.
@@ -166,8 +188,11 @@ mod tests {
         let command = command(
             Path::new("qemu-system-aarch64"),
             Path::new("build/a,b/loader.img"),
-            "cortex-a53",
-            1,
+            Hardware {
+                cpu: "cortex-a53",
+                processors: 1,
+                gic: 2,
+            },
             &devices,
             Serial::Person,
         );

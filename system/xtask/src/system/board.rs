@@ -5,16 +5,29 @@ use super::reader::Section;
 use super::text::{nearest, one_of};
 use sel4cp_abi::uart::UartKind;
 
-/// The kinds of machines: name and device tree source. The first is the one that QEMU plays.
-const BOARDS: [(&str, &str); 5] = [
+/// The machine that QEMU plays.
+const QEMU_VIRT: &str = include_str!("../../../../dts/qemu_virt_aarch64.dts");
+/// The kinds of machines: name, device tree source, and the label of the interrupt controller. The first is the one that QEMU plays
+/// for every kernel.
+const BOARDS: [(&str, &str, &str); 6] = [
+    ("qemu_virt_aarch64", QEMU_VIRT, "gic"),
+    ("qemu_virt_aarch64_gicv3", QEMU_VIRT, "gic_v3"),
     (
-        "qemu_virt_aarch64",
-        include_str!("../../../../dts/qemu_virt_aarch64.dts"),
+        "imx8mm_evk",
+        include_str!("../../../../dts/imx8mm_evk.dts"),
+        "gic",
     ),
-    ("imx8mm_evk", include_str!("../../../../dts/imx8mm_evk.dts")),
-    ("maaxboard", include_str!("../../../../dts/maaxboard.dts")),
-    ("odroidc4", include_str!("../../../../dts/odroidc4.dts")),
-    ("zcu102", include_str!("../../../../dts/zcu102.dts")),
+    (
+        "maaxboard",
+        include_str!("../../../../dts/maaxboard.dts"),
+        "gic",
+    ),
+    (
+        "odroidc4",
+        include_str!("../../../../dts/odroidc4.dts"),
+        "gic",
+    ),
+    ("zcu102", include_str!("../../../../dts/zcu102.dts"), "gic"),
 ];
 /// The UARTs that there are drivers for, by a name that their nodes are compatible with.
 const UARTS: [(&str, UartKind); 4] = [
@@ -120,14 +133,14 @@ pub(super) struct GuestMap {
 impl Board {
     /// The boards' names.
     pub(super) const NAMES: &'static [&'static str] = &{
-        let [(a, _), (b, _), (c, _), (d, _), (e, _)] = BOARDS;
-        [a, b, c, d, e]
+        let [(a, ..), (b, ..), (c, ..), (d, ..), (e, ..), (f, ..)] = BOARDS;
+        [a, b, c, d, e, f]
     };
 
     /// The board called `name`; an error if its file does not say what is needed.
     pub(super) fn find(name: &str) -> Option<Result<Self, String>> {
-        let (name, source) = BOARDS.into_iter().find(|(known, _)| *known == name)?;
-        Some(Self::read(name, source))
+        let (name, source, gic) = BOARDS.into_iter().find(|(known, ..)| *known == name)?;
+        Some(Self::read(name, source, gic))
     }
 
     /// The board called `name`; lists the boards if there is none.
@@ -172,12 +185,12 @@ impl Board {
         board?.ok()
     }
 
-    fn read(name: &'static str, source: &str) -> Result<Self, String> {
+    fn read(name: &'static str, source: &str, gic: &str) -> Result<Self, String> {
         let file = |error| format!("dts/{name}.dts: {error}");
         let tree = dts::parse(source).map_err(file)?;
         let machine = || -> Result<Self, String> {
             let uart = labelled(&tree, "uart")?;
-            let gic = labelled(&tree, "gic")?;
+            let gic = labelled(&tree, gic)?;
             let timer = tree.labelled("timer");
             let transports = tree.child("transports");
             Ok(Self {
@@ -381,12 +394,16 @@ mod tests {
     #[test]
     fn what_there_is_no_driver_for_is_refused() {
         let source = include_str!("../../../../dts/zcu102.dts");
-        let error = Board::read("zcu102", &source.replace("cdns,", "acme,")).unwrap_err();
+        let error = Board::read("zcu102", &source.replace("cdns,", "acme,"), "gic").unwrap_err();
         assert!(
             error.starts_with("dts/zcu102.dts: serial@ff000000: found compatible with"),
             "{error}"
         );
-        let error = Board::read("zcu102", &source.replace("arm,gic-400", "arm,gic-v5"));
+        let error = Board::read(
+            "zcu102",
+            &source.replace("arm,gic-400", "arm,gic-v5"),
+            "gic",
+        );
         assert!(error.unwrap_err().contains("arm,gic-v5, expected one of"));
     }
 }

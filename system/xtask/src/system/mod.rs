@@ -5,7 +5,7 @@
 //!
 //! | section | key | value | without it |
 //! |---|---|---|---|
-//! | | `board` | `"qemu_virt_aarch64"`, `"imx8mm_evk"`, `"maaxboard"`, `"odroidc4"`, `"zcu102"` | an error |
+//! | | `board` | `"qemu_virt_aarch64"`, `"qemu_virt_aarch64_gicv3"`, `"imx8mm_evk"`, `"maaxboard"`, `"odroidc4"`, `"zcu102"` | an error |
 //! | `[[vm]]` | `name` | letters a-z, digits and `_` | an error |
 //! | | `memory` | a size such as `"256M"`, a multiple of 2M | `"256M"` |
 //! | | `vcpus` | 1 to 4, which share one core | 1 |

@@ -161,6 +161,14 @@ impl System {
         self.board.is_qemu
     }
 
+    /// The version of its interrupt controller.
+    pub fn gic_version(&self) -> u32 {
+        match self.board.controller {
+            Controller::V2(_) => 2,
+            Controller::V3 => 3,
+        }
+    }
+
     /// What the file asks for and the board cannot give, or the board lacks for everybody: a line for each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

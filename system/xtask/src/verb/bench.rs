@@ -66,6 +66,7 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
         options: Options {
             kernel: kernel.clone(),
             cpu: arguments.kernel.cpu(),
+            board: arguments.kernel.board(),
             bulk: arguments.tap,
             ..Options::default()
         },
@@ -82,7 +83,10 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.icount || arguments.counters {
         return count(repo, arguments, &plan, &server);
     }
-    let title = format!("{kernel}, {}", plan.options.cpu());
+    let title = match &plan.options.board {
+        Some(board) => format!("{kernel}, {board}, {}", plan.options.cpu()),
+        None => format!("{kernel}, {}", plan.options.cpu()),
+    };
     let mut comparison = Comparison::new(title, &plan.rows);
     for _ in 0..arguments.rounds {
         plan.round(repo, &server, &mut comparison)?;
@@ -91,6 +95,9 @@ pub fn run(repo: &Repo, arguments: &Arguments) -> Result<ExitCode> {
     let mut figures = comparison.json(&kernel, &commit(repo));
     if let Some(figures) = figures.as_object_mut() {
         figures.insert("cpu".to_owned(), json!(plan.options.cpu()));
+        if let Some(board) = &plan.options.board {
+            figures.insert("board".to_owned(), json!(board));
+        }
         if arguments.tap {
             figures.insert("network".to_owned(), json!("tap"));
         }

@@ -32,9 +32,6 @@ pub struct Arguments {
 pub struct Common {
     #[command(flatten)]
     kernel: KernelArguments,
-    /// The board, instead of the one that the system file names.
-    #[arg(long, value_name = "BOARD")]
-    board: Option<String>,
     /// Throw the guests' disks away and start from pristine ones.
     #[arg(long)]
     fresh_disk: bool,
@@ -43,7 +40,7 @@ pub struct Common {
     refresh_guest: bool,
 }
 
-/// Which kernel.
+/// Which kernel, and on what.
 #[derive(Clone, Debug, Args)]
 pub struct KernelArguments {
     /// The kernel.
@@ -60,6 +57,9 @@ pub struct KernelArguments {
     /// extensions (FEAT_VHE), and cortex-a53 with seL4.
     #[arg(long, value_name = "MODEL")]
     cpu: Option<String>,
+    /// The board, instead of the one that the system file names.
+    #[arg(long, value_name = "BOARD")]
+    board: Option<String>,
 }
 
 impl KernelArguments {
@@ -75,6 +75,11 @@ impl KernelArguments {
     /// QEMU's model of the processor, if one was named.
     pub fn cpu(&self) -> Option<String> {
         self.cpu.clone()
+    }
+
+    /// The board, if one was named.
+    pub fn board(&self) -> Option<String> {
+        self.board.clone()
     }
 
     /// Whether seL4 was asked for.
@@ -97,7 +102,7 @@ impl Common {
         Ok(Options {
             kernel: self.kernel.choose(Config::Release)?,
             cpu: self.kernel.cpu(),
-            board: self.board.clone(),
+            board: self.kernel.board(),
             disk: if self.fresh_disk {
                 Disk::Fresh
             } else {

@@ -188,7 +188,7 @@ fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> 
     }
     let skipped = tally.left_out();
     for kernel in kernels {
-        if let Err(error) = prepare(repo, &kernel) {
+        if let Err(error) = prepare(repo, &kernel, arguments.kernel.board()) {
             let error = error.context("the systems for the tests cannot be built");
             crate::progress::report_error(&error);
             tally.broken("the systems for the tests");
@@ -199,7 +199,13 @@ fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> 
             .args(SYSTEMS)
             .args(["--tests", "--no-fail-fast"])
             .envs(kernel.environment())
-            .envs(arguments.kernel.cpu().map(|cpu| (Options::CPU, cpu)));
+            .envs(arguments.kernel.cpu().map(|cpu| (Options::CPU, cpu)))
+            .envs(
+                arguments
+                    .kernel
+                    .board()
+                    .map(|board| (Options::BOARD, board)),
+            );
         // One machine at a time: each takes a processor or two, and some are measured.
         run_tests(
             &format!("whole systems in QEMU ({kernel})"),
@@ -215,13 +221,14 @@ fn systems(repo: &Repo, arguments: &Arguments, tally: &mut Tally) -> Result<()> 
     Ok(())
 }
 
-fn prepare(repo: &Repo, kernel: &Kernel) -> Result<()> {
+fn prepare(repo: &Repo, kernel: &Kernel, board: Option<String>) -> Result<()> {
     apt::ensure(&[apt::QEMU, apt::IPERF3])?;
     qemu::version::find()?;
     Toolchain::ensure()?;
     guest::debian(repo, false)?;
     let options = Options {
         kernel: kernel.clone(),
+        board,
         folder: Some("test".to_owned()),
         ..Options::default()
     };
