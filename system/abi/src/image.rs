@@ -45,12 +45,12 @@ pub const RAM_END: u64 = 0xc000_0000;
 pub const GIC_START: u64 = 0x0800_0000;
 /// One past the last of them. The virtual CPU interface (GICV) follows, which only guests may map.
 pub const GIC_END: u64 = 0x0804_0000;
+/// One past the virtual CPU interface.
+pub const GICV_END: u64 = 0x0805_0000;
 /// First address of a GICv3's redistributor, which only the kernel uses.
 pub const GICR_START: u64 = 0x080a_0000;
 /// One past its last one: it has two frames of 64 KiB.
 pub const GICR_END: u64 = 0x080c_0000;
-/// One past the virtual CPU interface.
-pub const GICV_END: u64 = 0x0805_0000;
 /// Bytes of a small page, and the alignment of everything.
 pub const PAGE: u64 = 0x1000;
 /// Bytes of a large page.

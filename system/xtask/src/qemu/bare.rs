@@ -13,10 +13,10 @@ pub struct Bare {
     pub initrd: Option<PathBuf>,
     /// The processor's model.
     pub cpu: String,
-    /// The GIC's version.
-    pub gic: u32,
     /// How many of them.
     pub vcpus: u32,
+    /// The GIC's version.
+    pub gic: u32,
     /// Bytes of RAM.
     pub memory: u64,
     /// The kernel's command line.
@@ -63,8 +63,8 @@ mod tests {
             kernel: "Image".into(),
             initrd: None,
             cpu: "cortex-a53".into(),
-            gic: 3,
             vcpus: 2,
+            gic: 3,
             memory: 256 << 20,
             command_line: "console=hvc0 nokaslr".into(),
             devices: vec!["-nic".into(), "none".into()],

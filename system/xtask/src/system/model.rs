@@ -193,20 +193,26 @@ impl System {
     /// # Errors
     /// Every guest that asks for another one, with file and line.
     pub fn check_cores(&self, cores: u32, kernel: &str) -> Result<()> {
-        let beyond = self.guests.iter().filter(|guest| guest.core >= cores);
+        let last = cores.saturating_sub(1);
+        let (expected, write) = match last {
+            0 => (
+                format!("0 ({kernel}, uses one core)"),
+                "nothing in its place, or build it with `--kernel sel4 --config smp-release`"
+                    .to_owned(),
+            ),
+            _ => (
+                format!("a number from 0 to {last} ({kernel})"),
+                format!("`core = {last}`"),
+            ),
+        };
+        let beyond = self.guests.iter().filter(|guest| guest.core > last);
         let mistakes: Vec<_> = beyond
             .map(|guest| Mistake {
                 file: self.path.clone(),
                 line: Some(guest.lines.core),
                 found: format!("`core = {}`", guest.core),
-                expected: match cores {
-                    1 => format!("0 ({kernel}, uses one core)"),
-                    _ => format!("a number from 0 to {} ({kernel})", cores.saturating_sub(1)),
-                },
-                write: match cores {
-                    1 => "nothing in its place, or build it with `--kernel sel4 --config smp-release`".to_owned(),
-                    _ => format!("`core = {}`", cores.saturating_sub(1)),
-                },
+                expected: expected.clone(),
+                write: write.clone(),
             })
             .collect();
         if mistakes.is_empty() {
